@@ -1,0 +1,123 @@
+"""Ranges that no input can leave, proven from the weights themselves.
+
+A neuron's counts are at most its weights of each sign times the largest source value, its current
+follows from them, and its membrane is followed step by step as an interval through leak, fire and
+reset. If that interval never leaves the membrane width, no membrane ever saturates, whatever the
+input is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.network import DenseLayer, Reset, leak
+
+__all__ = ["LayerBounds", "bits_needed", "layer_bounds"]
+
+# Intervals that run away are held here: far beyond any membrane, and sums still fit 64 bits.
+_FAR = 1 << 61
+
+
+@dataclass(frozen=True, eq=False)
+class LayerBounds:
+    """The proven ranges of one layer, each int64 (outputs,) and inclusive.
+
+    Members
+    -------
+    plus, minus
+        The largest counts P and N; both can be 0.
+    current_low, current_high
+        The current I of one step. Both ends are reached by some source vector.
+    membrane_low, membrane_high
+        The membrane at any step, after leak and current and before saturation, and after the
+        reset, if the membranes were wide enough never to saturate. Starts with ``v_init``.
+    membrane_bits
+        The width that would need no saturation.
+    saturates
+        Whether that is more than the layer has: only then a membrane may saturate.
+    """
+
+    plus: np.ndarray
+    minus: np.ndarray
+    current_low: np.ndarray
+    current_high: np.ndarray
+    membrane_low: np.ndarray
+    membrane_high: np.ndarray
+    membrane_bits: int
+    saturates: bool
+
+    def to_dict(self) -> dict[str, int | bool]:
+        """Return the extremes over all neurons of the layer."""
+        return {
+            "plus_max": int(self.plus.max()),
+            "minus_max": int(self.minus.max()),
+            "current_min": int(self.current_low.min()),
+            "current_max": int(self.current_high.max()),
+            "membrane_min": int(self.membrane_low.min()),
+            "membrane_max": int(self.membrane_high.max()),
+            "membrane_bits_needed": self.membrane_bits,
+            "saturates": self.saturates,
+        }
+
+
+def bits_needed(low: int, high: int) -> int:
+    """Return the smallest two's complement width that holds low..high."""
+    return 1 + max(value.bit_length() if value >= 0 else (~value).bit_length()
+                   for value in (low, high))
+
+
+def layer_bounds(layer: DenseLayer, source_max: int, timesteps: int) -> LayerBounds:
+    """Prove the ranges of a layer whose inputs are 0..source_max for a number of steps."""
+    plus = source_max * np.count_nonzero(layer.weights == 1, axis=1).astype(np.int64)
+    minus = source_max * np.count_nonzero(layer.weights == -1, axis=1).astype(np.int64)
+    current_low = layer.bias - layer.gain_minus * minus
+    current_high = layer.bias + layer.gain_plus * plus
+
+    low = high = np.full(layer.outputs, layer.v_init, np.int64)
+    membrane_low, membrane_high = low, high
+    for _ in range(timesteps):
+        leak_low, leak_high = _leak_range(low, high, layer.leak)
+        summed_low = np.maximum(leak_low + current_low, -_FAR)
+        summed_high = np.minimum(leak_high + current_high, _FAR)
+        stored_low, stored_high = _reset_range(layer, summed_low, summed_high)
+        membrane_low = np.minimum(membrane_low, np.minimum(summed_low, stored_low))
+        membrane_high = np.maximum(membrane_high, np.maximum(summed_high, stored_high))
+        if np.array_equal(stored_low, low) and np.array_equal(stored_high, high):
+            break
+        low, high = stored_low, stored_high
+
+    bits = bits_needed(int(membrane_low.min()), int(membrane_high.max()))
+    return LayerBounds(plus, minus, current_low, current_high, membrane_low, membrane_high,
+                       bits, bits > layer.membrane_bits)
+
+
+def _leak_range(
+    low: np.ndarray, high: np.ndarray, shifts: tuple[int, ...],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a range that holds the leak of every value of low..high.
+
+    With at most one shift the leak is monotonic. With two, it is a*v plus two fractions of 0 to
+    below 1, a >= 0, so that no value of the range is more than 1 beyond the leak of its end.
+    """
+    margin = 1 if len(shifts) > 1 else 0
+    return leak(low, shifts) - margin, leak(high, shifts) + margin
+
+
+def _reset_range(
+    layer: DenseLayer, low: np.ndarray, high: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the range that is stored after firing, from the range before it."""
+    if layer.readout is not None:
+        return low, high
+    threshold = layer.threshold.astype(np.int64)
+    fires, always = high >= threshold, low >= threshold
+    if layer.reset is Reset.SOFT:
+        fired_low, fired_high = np.maximum(low, threshold) - threshold, high - threshold
+    else:
+        fired_low = fired_high = np.zeros_like(high)
+    quiet_low, quiet_high = low, np.minimum(high, threshold - 1)
+    stored_low = np.where(
+        always, fired_low, np.where(fires, np.minimum(quiet_low, fired_low), quiet_low))
+    stored_high = np.where(
+        always, fired_high, np.where(fires, np.maximum(quiet_high, fired_high), quiet_high))
+    return stored_low, stored_high

@@ -1,0 +1,355 @@
+"""The file of an integer network: safetensors arrays and one JSON document.
+
+``docs/network-format.md`` describes every byte. Reading trusts nothing: sizes, names, types and
+offsets of the header are checked against the limits of `model.network` and against the real length
+of the file before anything is allocated from them.
+"""
+
+import enum
+import json
+import math
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any, TypeVar
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from model.network import (
+    MAX_LAYERS,
+    MAX_WEIGHTS,
+    MAX_WIDTH,
+    DenseLayer,
+    InputCoding,
+    IntegerNetwork,
+    NetworkError,
+    Readout,
+    Reset,
+)
+
+__all__ = ["FORMAT", "VERSION", "encode", "pack_trits", "read", "stored_arrays", "unpack_trits"]
+
+FORMAT = "ternspike integer network"
+VERSION = 1
+
+# The one key of safetensors' metadata; its value is our JSON document.
+DOCUMENT_KEY = "ternspike"
+MAX_HEADER = 1 << 20
+# The length of the header, little endian, before the header itself.
+PREFIX = 8
+
+TRITS_PER_BYTE = 5
+_PLACES = np.array([1, 3, 9, 27, 81], np.uint8)
+
+_UNSIGNED = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32}
+_SIGNED = {"I8": np.int8, "I16": np.int16, "I32": np.int32}
+_TYPES = {
+    "weights": {"U8": np.uint8},
+    "gain_plus": _UNSIGNED,
+    "gain_minus": _UNSIGNED,
+    "bias": _SIGNED,
+    "threshold": _UNSIGNED,
+}
+
+E = TypeVar("E", bound=enum.Enum)
+
+_DOCUMENT_FIELDS = {
+    "format", "version", "input", "input_bits", "timesteps", "layers", "metadata"}
+_LAYER_FIELDS = {
+    "kind", "inputs", "outputs", "leak", "reset", "v_init", "membrane_bits", "readout"}
+
+
+def pack_trits(weights: np.ndarray) -> np.ndarray:
+    """Pack -1, 0, +1 five to a byte.
+
+    Byte j is the sum of ``(weight[5j+i] mod 3) * 3^i``, the weights taken in row-major order and
+    continued by zeros to a multiple of five.
+
+    Parameters
+    ----------
+    weights
+        int8, any shape.
+
+    Returns
+    -------
+    np.ndarray
+        uint8 (ceil(weights / 5),), each 0..242.
+    """
+    digits = np.zeros(-(-weights.size // TRITS_PER_BYTE) * TRITS_PER_BYTE, np.uint8)
+    digits[:weights.size] = weights.ravel() % 3
+    return (digits.reshape(-1, TRITS_PER_BYTE) * _PLACES).sum(axis=1, dtype=np.uint8)
+
+
+def unpack_trits(packed: np.ndarray, outputs: int, inputs: int) -> np.ndarray:
+    """Undo `pack_trits`, giving int8 (outputs, inputs).
+
+    Raises
+    ------
+    NetworkError
+        If a byte is above 242, or a weight beyond the last is not 0.
+    """
+    if packed.max(initial=0) >= 3 ** TRITS_PER_BYTE:
+        raise NetworkError(f"holds the byte {packed.max()}", "weights", 3 ** TRITS_PER_BYTE - 1)
+    codes = np.arange(3 ** TRITS_PER_BYTE)[:, np.newaxis] // _PLACES % 3
+    trits = np.where(codes == 2, -1, codes).astype(np.int8)[packed].ravel()
+    if trits[outputs * inputs:].any():
+        raise NetworkError("has padding that is not 0", "weights")
+    return trits[:outputs * inputs].reshape(outputs, inputs)
+
+
+def stored_arrays(layer: DenseLayer) -> dict[str, np.ndarray]:
+    """Return a layer's arrays as the file holds them: packed weights, smallest integer types."""
+    arrays = {"weights": pack_trits(layer.weights)}
+    for name in ("gain_plus", "gain_minus", "bias", "threshold"):
+        # A readout layer does not fire: it has no thresholds to store.
+        if name != "threshold" or layer.readout is None:
+            arrays[name] = _narrowed(getattr(layer, name), _TYPES[name].values())
+    return arrays
+
+
+def encode(network: IntegerNetwork) -> bytes:
+    """Return the bytes of the network's file; the same network gives the same bytes."""
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "input": network.input.value,
+        "input_bits": network.input_bits,
+        "timesteps": network.timesteps,
+        "layers": [_describe(layer) for layer in network.layers],
+        "metadata": dict(network.metadata),
+    }
+    tensors = {
+        f"layers.{number}.{name}": array
+        for number, layer in enumerate(network.layers)
+        for name, array in stored_arrays(layer).items()
+    }
+    return safetensors.save(tensors, {DOCUMENT_KEY: json.dumps(document, separators=(",", ":"))})
+
+
+def read(path: Path) -> IntegerNetwork:
+    """Read a network's file.
+
+    Raises
+    ------
+    NetworkError
+        If the file is not a valid network.
+    OSError
+        If the file can't be read.
+    """
+    try:
+        content, document = _checked_content(path)
+        tensors = safetensors.load(content)
+        return IntegerNetwork(
+            input=_member(InputCoding, document["input"], "input"),
+            input_bits=document["input_bits"],
+            timesteps=document["timesteps"],
+            layers=tuple(_layer(number, description, tensors)
+                         for number, description in enumerate(document["layers"])),
+            metadata=document["metadata"],
+        )
+    except NetworkError as error:
+        where = f"{path}: {error.where}" if error.where else str(path)
+        raise NetworkError(error.what, where, error.limit) from error
+    except SafetensorError as error:
+        raise NetworkError(f"is not a safetensors file: {error}", str(path)) from error
+
+
+def _describe(layer: DenseLayer) -> dict[str, object]:
+    """Return the JSON description of a layer: all of it but the arrays."""
+    return {
+        "kind": "dense",
+        "inputs": layer.inputs,
+        "outputs": layer.outputs,
+        "leak": list(layer.leak),
+        "reset": layer.reset.value,
+        "v_init": layer.v_init,
+        "membrane_bits": layer.membrane_bits,
+        "readout": None if layer.readout is None else layer.readout.value,
+    }
+
+
+def _narrowed(array: np.ndarray, types: Iterable[type[np.integer]]) -> np.ndarray:
+    """Return the array in the first of the types that holds all of its values."""
+    low, high = int(array.min()), int(array.max())
+    for dtype in types:
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return array.astype(dtype)
+    raise NetworkError(f"holds {low}..{high}", "stored array", "32 bits")
+
+
+def _checked_content(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Return a file's bytes and its JSON document.
+
+    The header says how long the data must be; they are read only if the file has just that length.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise NetworkError("is not a regular file")
+        size = status.st_size
+        if size < PREFIX:
+            raise NetworkError(f"is truncated: {size} bytes", "header", f"at least {PREFIX} bytes")
+        prefix = file.read(PREFIX)
+        length = int.from_bytes(prefix, "little")
+        if length > MAX_HEADER:
+            raise NetworkError(f"claims {length} bytes", "header", f"{MAX_HEADER} bytes")
+        if length > size - PREFIX:
+            raise NetworkError(f"is truncated: it claims {length} bytes", "header",
+                               f"the {size - PREFIX} bytes that follow")
+        text = file.read(length)
+        header = _json_object(text, "header")
+        document = _document(header)
+        data = _data_size(header, document["layers"])
+        if size != PREFIX + length + data:
+            raise NetworkError(f"{size} bytes, truncated or with something behind", "file size",
+                               f"{PREFIX + length + data} bytes")
+        return prefix + text + file.read(data), document
+
+
+def _document(header: dict[str, Any]) -> dict[str, Any]:
+    """Take our JSON document out of the header and check its structure and sizes."""
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or set(metadata) != {DOCUMENT_KEY}:
+        raise NetworkError("is not an integer network", "__metadata__",
+                           f"exactly the key {DOCUMENT_KEY!r}")
+    if not isinstance(metadata[DOCUMENT_KEY], str):
+        raise NetworkError("is not text", DOCUMENT_KEY)
+    try:
+        text = metadata[DOCUMENT_KEY].encode()
+    except UnicodeEncodeError as error:
+        raise NetworkError(f"is not UTF-8: {error}", DOCUMENT_KEY) from error
+    document = _json_object(text, DOCUMENT_KEY)
+    if document.get("format") != FORMAT:
+        raise NetworkError(f"is {short(document.get('format'))}", "format", repr(FORMAT))
+    version = document.get("version")
+    if type(version) is not int or version != VERSION:
+        raise NetworkError(f"is {short(version)}", "version", f"version {VERSION}")
+    _exact_fields(document, _DOCUMENT_FIELDS, DOCUMENT_KEY)
+
+    layers = document["layers"]
+    if not isinstance(layers, list) or not 1 <= len(layers) <= MAX_LAYERS:
+        raise NetworkError("is not a list of that length", "layers", f"1..{MAX_LAYERS} layers")
+    weights = 0
+    for number, layer in enumerate(layers):
+        where = f"layer {number}"
+        if not isinstance(layer, dict):
+            raise NetworkError(f"is {short(layer)}", where, "an object")
+        _exact_fields(layer, _LAYER_FIELDS, where)
+        if layer["kind"] != "dense":
+            raise NetworkError(f"is of kind {short(layer['kind'])}", where, "'dense'")
+        for name in ("inputs", "outputs"):
+            if type(layer[name]) is not int or not 1 <= layer[name] <= MAX_WIDTH:
+                raise NetworkError(f"has {short(layer[name])} {name}", where, f"1..{MAX_WIDTH}")
+        weights += layer["inputs"] * layer["outputs"]
+    if weights > MAX_WEIGHTS:
+        raise NetworkError(f"has {weights} weights", "layers", f"{MAX_WEIGHTS} weights")
+    return document
+
+
+def _data_size(header: dict[str, Any], layers: list[dict[str, Any]]) -> int:
+    """Check that the header holds exactly the tensors of the layers; return their bytes."""
+    expected = {
+        f"layers.{number}.{name}": (
+            _TYPES[name],
+            math.ceil(layer["outputs"] * layer["inputs"] / TRITS_PER_BYTE)
+            if name == "weights" else layer["outputs"])
+        for number, layer in enumerate(layers)
+        for name in _TYPES
+        if name != "threshold" or layer["readout"] is None
+    }
+    _exact_fields(header, set(expected), "tensors")
+    spans = sorted(_span(name, header[name], *expected[name]) for name in expected)
+    end = 0
+    for start, stop in spans:
+        if start != end:
+            raise NetworkError(f"has data at {start}", "tensors", f"no gap or overlap after {end}")
+        end = stop
+    return end
+
+
+def _span(
+    name: str, entry: object, types: dict[str, type[np.integer]], length: int,
+) -> tuple[int, int]:
+    """Check the header entry of one tensor and return where its data start and stop."""
+    if not isinstance(entry, dict):
+        raise NetworkError(f"is {short(entry)}", name, "an object")
+    _exact_fields(entry, {"dtype", "shape", "data_offsets"}, name)
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in types:
+        raise NetworkError(f"has dtype {short(dtype)}", name, " or ".join(types))
+    if shape != [length]:
+        raise NetworkError(f"has shape {short(shape)}", name, f"[{length}]")
+    size = length * np.dtype(types[dtype]).itemsize
+    if (not isinstance(offsets, list) or [type(offset) for offset in offsets] != [int, int]
+            or offsets[1] - offsets[0] != size):
+        raise NetworkError(f"has data_offsets {short(offsets)}", name, f"{size} bytes")
+    return offsets[0], offsets[1]
+
+
+def _layer(
+    number: int, description: dict[str, Any], tensors: dict[str, np.ndarray],
+) -> DenseLayer:
+    """Build a layer from its description and tensors."""
+    where = f"layer {number}"
+    outputs, inputs = description["outputs"], description["inputs"]
+    arrays = {name: tensors.get(f"layers.{number}.{name}", np.zeros(outputs, np.int32))
+              for name in _TYPES}
+    arrays["weights"] = unpack_trits(arrays["weights"], outputs, inputs)
+    readout = description["readout"]
+    try:
+        return DenseLayer(
+            **arrays,
+            leak=description["leak"],
+            reset=_member(Reset, description["reset"], "reset"),
+            v_init=description["v_init"],
+            membrane_bits=description["membrane_bits"],
+            readout=None if readout is None else _member(Readout, readout, "readout"),
+        )
+    except NetworkError as error:
+        raise NetworkError(error.what, f"{where}: {error.where}", error.limit) from error
+
+
+def _json_object(text: bytes, where: str) -> dict[str, Any]:
+    """Parse a JSON object, refusing what strict JSON does not allow and duplicate keys."""
+    try:
+        value = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, NetworkError):
+            raise NetworkError(error.what, where) from error
+        raise NetworkError(f"is not JSON in UTF-8: {error}", where) from error
+    if not isinstance(value, dict):
+        raise NetworkError(f"is {short(value)}", where, "a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members, each of which may appear once."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise NetworkError("has an object with a key twice")
+    return members
+
+
+def _no_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python's parser would let pass."""
+    raise NetworkError(f"holds {name}, which is not JSON")
+
+
+def _exact_fields(found: dict[str, Any], wanted: set[str], where: str) -> None:
+    """Raise unless an object has just the wanted fields."""
+    for fault, names in (("lacks", wanted - found.keys()), ("has", found.keys() - wanted)):
+        if names:
+            raise NetworkError(f"{fault} {short(min(names))}", where, "all fields and no others")
+
+
+def _member(kind: type[E], value: object, where: str) -> E:
+    """Return the member of an enumeration with that value."""
+    for member in kind:
+        if member.value == value:
+            return member
+    choices = ", ".join(member.value for member in kind)
+    raise NetworkError(f"is {short(value)}", where, choices)
