@@ -1,0 +1,1 @@
+"""Simulation: the core's Verilog under Verilator and cocotb, blocks in Amaranth's simulator."""
