@@ -20,6 +20,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from reprlib import repr as short
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -197,7 +198,7 @@ class DenseLayer:
             self._set(name, _frozen(array, np.int32))
 
         if not isinstance(self.leak, tuple | list) or len(self.leak) > 2:
-            raise NetworkError(f"is {self.leak!r}", "leak", "a tuple of at most 2 shifts")
+            raise NetworkError(f"is {short(self.leak)}", "leak", "a tuple of at most 2 shifts")
         self._set("leak", tuple(_integer(k, "leak", 1, MAX_SHIFT) for k in self.leak))
         self._set("membrane_bits", _integer(self.membrane_bits, "membrane_bits", 2, 32))
         self._set("v_init", _integer(self.v_init, "v_init", self.membrane_min, self.membrane_max))
@@ -330,15 +331,15 @@ class IntegerNetwork:
 def _choice(value: object, kind: type[enum.Enum], where: str) -> None:
     """Raise unless ``value`` is a member of the enumeration."""
     if not isinstance(value, kind):
-        raise NetworkError(f"is {value!r}", where, f"a member of {kind.__name__}")
+        raise NetworkError(f"is {short(value)}", where, f"a member of {kind.__name__}")
 
 
 def _integer(value: object, where: str, low: int, high: int) -> int:
     """Return ``value`` as a Python integer of low..high."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise NetworkError(f"is {value!r}", where, f"an integer of {low}..{high}")
+        raise NetworkError(f"is {short(value)}", where, f"an integer of {low}..{high}")
     if not low <= value <= high:
-        raise NetworkError(f"is {value}", where, f"{low}..{high}")
+        raise NetworkError(f"is {short(value)}", where, f"{low}..{high}")
     return int(value)
 
 
@@ -364,12 +365,12 @@ def _frozen(array: np.ndarray, dtype: type[np.integer]) -> np.ndarray:
 def _chain(layers: object) -> tuple[DenseLayer, ...]:
     """Return the layers as a tuple, checked one against the next."""
     if not isinstance(layers, tuple | list) or not 1 <= len(layers) <= MAX_LAYERS:
-        found = f"{len(layers)} layers" if isinstance(layers, tuple | list) else repr(layers)
+        found = f"{len(layers)} layers" if isinstance(layers, tuple | list) else short(layers)
         raise NetworkError(found, "layers", f"1..{MAX_LAYERS} layers")
     for number, layer in enumerate(layers):
         where = f"layer {number}"
         if not isinstance(layer, DenseLayer):
-            raise NetworkError(f"is {layer!r}", where, "a DenseLayer")
+            raise NetworkError(f"is {short(layer)}", where, "a DenseLayer")
         if number and layer.inputs != layers[number - 1].outputs:
             raise NetworkError(f"takes {layer.inputs} inputs", where,
                                f"{layers[number - 1].outputs}, the outputs of the layer before")
@@ -385,10 +386,10 @@ def _chain(layers: object) -> tuple[DenseLayer, ...]:
 def _text_map(metadata: object) -> Mapping[str, str]:
     """Return the metadata as a sorted mapping that can't be written."""
     if not isinstance(metadata, Mapping):
-        raise NetworkError(f"is {metadata!r}", "metadata", "a mapping of text to text")
+        raise NetworkError(f"is {short(metadata)}", "metadata", "a mapping of text to text")
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise NetworkError(f"holds {key!r}: {value!r}", "metadata", "text to text")
+            raise NetworkError(f"holds {short(key)}: {short(value)}", "metadata", "text to text")
     try:
         size = sum(len(text.encode()) for pair in metadata.items() for text in pair)
     except UnicodeEncodeError as error:

@@ -298,9 +298,9 @@ def _layer(
     outputs, inputs = description["outputs"], description["inputs"]
     arrays = {name: tensors.get(f"layers.{number}.{name}", np.zeros(outputs, np.int32))
               for name in _TYPES}
-    arrays["weights"] = unpack_trits(arrays["weights"], outputs, inputs)
     readout = description["readout"]
     try:
+        arrays["weights"] = unpack_trits(arrays["weights"], outputs, inputs)
         return DenseLayer(
             **arrays,
             leak=description["leak"],

@@ -1,5 +1,7 @@
 """The golden executor against the equations written out in plain Python."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,11 +120,10 @@ def test_stays_within_the_proven_bounds(network, seed):
 
 def one_neuron(*, steps=6, readout_bits=32, **fields):
     """Build a spiking neuron with one input and a readout that shows its spikes."""
-    neuron = dict(gain_plus=[1], gain_minus=[1], bias=[0], threshold=[10]) | fields
+    neuron: dict[str, Any] = dict(gain_plus=[1], gain_minus=[1], bias=[0], threshold=[10])
+    arrays = {name: np.array(fields.pop(name, value)) for name, value in neuron.items()}
     return IntegerNetwork(InputCoding.STATIC, 8, steps, (
-        DenseLayer(weights=np.array([[1]]), **{
-            name: np.array(value) if isinstance(value, list) else value
-            for name, value in neuron.items()}),
+        DenseLayer(weights=np.array([[1]]), **arrays, **fields),
         DenseLayer(np.array([[1]]), np.array([1]), np.array([1]), np.array([0]), np.array([0]),
                    membrane_bits=readout_bits, readout=Readout.LAST),
     ))

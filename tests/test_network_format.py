@@ -1,0 +1,326 @@
+"""The network's file: exact round trips, its documentation, and whatever else may be in a file."""
+
+import json
+import os
+import struct
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.network import DenseLayer, InputCoding, IntegerNetwork, NetworkError, Readout, Reset
+from model.network_format import encode, pack_trits, unpack_trits
+
+LAYER: dict[str, Any] = dict(
+    weights=np.array([[1, 0, -1], [0, 1, 1]]), gain_plus=np.array([3, 4]),
+    gain_minus=np.array([16, 16]), bias=np.array([-5, 300]), threshold=np.array([7, 70000]),
+    leak=(1, 3), reset=Reset.HARD, v_init=-9, membrane_bits=20)
+READOUT: dict[str, Any] = dict(
+    weights=np.array([[1, -1]]), gain_plus=np.array([0]), gain_minus=np.array([2**31 - 1]),
+    bias=np.array([-2**31]), threshold=np.array([0]), readout=Readout.SUM)
+NETWORK: dict[str, Any] = dict(
+    input=InputCoding.STATIC, input_bits=8, timesteps=4, metadata={"made by": "a tést"})
+
+
+def layer(**changes):
+    return DenseLayer(**(LAYER | changes))
+
+
+def network(**changes):
+    fields: dict[str, Any] = dict(layers=(layer(), DenseLayer(**READOUT)))
+    return IntegerNetwork(**(NETWORK | fields | changes))
+
+
+def fields_of(each):
+    """Return the fields as values that compare."""
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(each).items() if name not in ("layers", "metadata")}
+
+
+def assert_same(one, other):
+    assert fields_of(one) == fields_of(other)
+    assert dict(one.metadata) == dict(other.metadata)
+    assert [fields_of(x) for x in one.layers] == [fields_of(x) for x in other.layers]
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 1 << 32))
+def test_trits_round_trip(outputs, inputs, seed):
+    weights = np.random.default_rng(seed).integers(-1, 2, (outputs, inputs)).astype(np.int8)
+    packed = pack_trits(weights)
+    assert packed.dtype == np.uint8 and len(packed) == -(-outputs * inputs // 5)
+    assert np.array_equal(unpack_trits(packed, outputs, inputs), weights)
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_round_trip_is_exact_and_deterministic(tmp_path, static):
+    net = network() if static else network(input=InputCoding.SPIKES, input_bits=1)
+    net.save(tmp_path / "net.safetensors")
+    loaded = IntegerNetwork.load(tmp_path / "net.safetensors")
+    assert_same(loaded, net)
+    assert encode(loaded) == (tmp_path / "net.safetensors").read_bytes()
+    shuffled = network(metadata={"b": "2", "a": "1"})
+    assert encode(shuffled) == encode(network(metadata={"a": "1", "b": "2"}))
+
+
+def read_as_documented(path):
+    """Read a file by docs/network-format.md alone: json, struct and NumPy."""
+    content = path.read_bytes()
+    length, = struct.unpack_from("<Q", content)
+    header = json.loads(content[8:8 + length])
+    document = json.loads(header["__metadata__"]["ternspike"])
+    data = content[8 + length:]
+
+    def tensor(name):
+        entry = header[name]
+        dtype = "<" + {"U": "u", "I": "i"}[entry["dtype"][0]] + str(int(entry["dtype"][1:]) // 8)
+        first, end = entry["data_offsets"]
+        return np.frombuffer(data[first:end], dtype).tolist()
+
+    layers = []
+    for n, described in enumerate(document["layers"]):
+        outputs, inputs = described["outputs"], described["inputs"]
+        packed = tensor(f"layers.{n}.weights")
+        digits = [packed[k // 5] // 3 ** (k % 5) % 3 for k in range(outputs * inputs)]
+        weights = [[0, 1, -1][d] for d in digits]
+        names = ["gain_plus", "gain_minus", "bias"]
+        if described["readout"] is None:
+            names.append("threshold")
+        layers.append(described | {name: tensor(f"layers.{n}.{name}") for name in names} | {
+            "weights": [weights[o * inputs:(o + 1) * inputs] for o in range(outputs)]})
+    return document, layers
+
+
+def test_a_stranger_can_read_it(tmp_path):
+    rng = np.random.default_rng(1)
+    big = layer(weights=rng.integers(-1, 2, (2, 23)))
+    net = network(layers=(big, DenseLayer(**READOUT)))
+    net.save(tmp_path / "net.safetensors")
+    document, layers = read_as_documented(tmp_path / "net.safetensors")
+    assert document["format"] == "ternspike integer network" and document["version"] == 1
+    assert document["input"] == "static" and document["input_bits"] == 8
+    assert document["timesteps"] == 4 and document["metadata"] == {"made by": "a tést"}
+    for found, true in zip(layers, net.layers, strict=True):
+        assert found["kind"] == "dense"
+        for name in ("weights", "gain_plus", "gain_minus", "bias"):
+            assert found[name] == getattr(true, name).tolist()
+        assert found.get("threshold", [0]) == true.threshold.tolist()
+        assert found["leak"] == list(true.leak) and found["reset"] == true.reset.value
+        assert found["readout"] == (true.readout.value if true.readout else None)
+        assert (found["v_init"], found["membrane_bits"]) == (true.v_init, true.membrane_bits)
+
+
+def test_documented_example_of_packing():
+    assert pack_trits(np.array([[1, 0, -1, -1, 1, -1]], np.int8)).tolist() == [154, 2]
+
+
+def taken_apart(content):
+    """Split a file in header, document and data."""
+    length, = struct.unpack_from("<Q", content)
+    header = json.loads(content[8:8 + length])
+    return header, json.loads(header["__metadata__"]["ternspike"]), content[8 + length:]
+
+
+def put_together(header, document, data):
+    """Make a file of its parts, which may be wrong."""
+    header = dict(header)
+    if document is not None:
+        header["__metadata__"] = {"ternspike": json.dumps(document)}
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def document_with(**changes):
+    def change(header, document, data):
+        return put_together(header, document | changes, data)
+    return change
+
+
+def layer_with(number=0, **changes):
+    def change(header, document, data):
+        document["layers"][number].update(changes)
+        return put_together(header, document, data)
+    return change
+
+
+def tensor_with(name, **changes):
+    def change(header, document, data):
+        header[name].update(changes)
+        return put_together(header, document, data)
+    return change
+
+
+def data_with(name, first_byte):
+    def change(header, document, data):
+        data = bytearray(data)
+        data[header[name]["data_offsets"][0]] = first_byte
+        return put_together(header, document, bytes(data))
+    return change
+
+
+def document_without(name):
+    def change(header, document, data):
+        del document[name]
+        return put_together(header, document, data)
+    return change
+
+
+def header_text(text):
+    return lambda header, document, data: struct.pack("<Q", len(text)) + text + data
+
+
+def without_tensor(header, document, data):
+    del header["layers.0.bias"]
+    return put_together(header, document, data)
+
+
+def extra_tensor(header, document, data):
+    header["x"] = {"dtype": "U8", "shape": [0], "data_offsets": [len(data), len(data)]}
+    return put_together(header, document, data)
+
+
+def overlapping(header, document, data):
+    start, stop = header["layers.0.gain_plus"]["data_offsets"]
+    header["layers.0.gain_minus"]["data_offsets"] = [start, stop]
+    return put_together(header, document, data)
+
+
+def duplicate_key(header, document, data):
+    text = json.dumps(document)[:-1] + ', "timesteps": 1}'
+    header["__metadata__"] = {"ternspike": text}
+    return put_together(header, None, data)
+
+
+def nested(header, document, data):
+    header["__metadata__"] = {"ternspike": "[" * 100000}
+    return put_together(header, None, data)
+
+
+HOSTILE = {
+    "empty": (lambda h, d, b: b"", "header: is truncated: 0 bytes"),
+    "only a length": (lambda h, d, b: b"\0" * 7, "header: is truncated: 7 bytes"),
+    "a text file": (lambda h, d, b: b"not a network at all", "header: claims"),
+    "absurd header": (lambda h, d, b: b"\xff" * 16, "header: claims 18446744073709551615 bytes"),
+    "short header": (lambda h, d, b: struct.pack("<Q", 99) + b"{}", "header: is truncated: it cl"),
+    "not UTF-8": (header_text(b'{"\xff": 1}'), "header: is not JSON in UTF-8"),
+    "not JSON": (header_text(b"{"), "header: is not JSON in UTF-8"),
+    "a list": (header_text(b"[]"), "header: is .* a JSON object"),
+    "deep": (nested, "ternspike: is not JSON"),
+    "NaN": (header_text(b'{"a": NaN}'), "header: holds NaN"),
+    "a key twice": (header_text(b'{"a": 1, "a": 2}'), "header: has an object with a key twice"),
+    "a key twice below": (duplicate_key, "ternspike: has an object with a key twice"),
+    "another safetensors file": (lambda h, d, b: put_together({}, None, b""),
+                                 "__metadata__: is not an integer network"),
+    "metadata of another": (lambda h, d, b: put_together({"__metadata__": {"format": "pt"}},
+                                                         None, b""), "is not an integer network"),
+    "document is no text": (lambda h, d, b: put_together({"__metadata__": {"ternspike": 1}},
+                                                         None, b""), "ternspike: is not text"),
+    "lone surrogate": (lambda h, d, b: put_together({"__metadata__": {"ternspike": "\ud800"}},
+                                                    None, b""), "ternspike: is not UTF-8"),
+    "another format": (document_with(format="x"), "format: is 'x'"),
+    "a later version": (document_with(version=2), r"version: is 2 \(limit: version 1\)"),
+    "version as text": (document_with(version="1"), "version: is '1'"),
+    "version true": (document_with(version=True), "version: is True"),
+    "missing field": (document_without("timesteps"), "ternspike: lacks 'timesteps'"),
+    "additional field": (document_with(more=1), "ternspike: has 'more'"),
+    "wrong input": (document_with(input="analogue"), "input: is 'analogue'"),
+    "input is a list": (document_with(input=[]), r"input: is \[\]"),
+    "wrong bits": (document_with(input_bits=99), "input_bits: is 99"),
+    "absurd steps": (document_with(timesteps=10**12), "timesteps: is 1000000000000"),
+    "huge number": (document_with(timesteps=10**4000), "timesteps: is 1000"),
+    "steps as text": (document_with(timesteps="4"), "timesteps: is '4'"),
+    "metadata not text": (document_with(metadata={"a": 1}), "metadata: holds"),
+    "no layers": (document_with(layers=[]), "layers: is not a list of that length"),
+    "many layers": (document_with(layers=[{}] * 65), "limit: 1..64 layers"),
+    "layer is no object": (document_with(layers=[1]), "layer 0: is 1"),
+    "absurd outputs": (layer_with(outputs=10**15), "layer 0: has 10{15} outputs"),
+    "no inputs": (layer_with(inputs=0), "layer 0: has 0 inputs"),
+    "fractional inputs": (layer_with(inputs=3.0), r"layer 0: has 3\.0 inputs"),
+    "too many weights": (layer_with(inputs=1 << 20, outputs=1 << 20), "has 1099511627778 weights"),
+    "many weights": (layer_with(inputs=1 << 14, outputs=1 << 13), "layers.0.weights: has shape"),
+    "other kind": (layer_with(kind="conv"), "layer 0: is of kind 'conv'"),
+    "more in a layer": (layer_with(z_max=3), "layer 0: has 'z_max'"),
+    "wrong reset": (layer_with(reset="none"), "layer 0: reset: is 'none'"),
+    "wrong readout": (layer_with(1, readout="mean"), "layer 1: readout: is 'mean'"),
+    "wrong leak": (layer_with(leak=[99]), "layer 0: leak: is 99"),
+    "leak is a number": (layer_with(leak=1), "layer 0: leak: is 1"),
+    "wrong v_init": (layer_with(v_init=None), "layer 0: v_init: is None"),
+    "readout first": (layer_with(readout="last"), "tensors: has 'layers.0.threshold'"),
+    "chain broken": (layer_with(1, inputs=3), "layer 1: takes 3 inputs"),
+    "missing tensor": (without_tensor, "tensors: lacks 'layers.0.bias'"),
+    "additional tensor": (extra_tensor, "tensors: has 'x'"),
+    "float tensor": (tensor_with("layers.0.bias", dtype="F32"), "layers.0.bias: has dtype 'F32'"),
+    "dtype is a list": (tensor_with("layers.0.bias", dtype=[]), r"layers.0.bias: has dtype \[\]"),
+    "signed gain": (tensor_with("layers.0.gain_plus", dtype="I8"), "gain_plus: has dtype 'I8'"),
+    "other width": (tensor_with("layers.0.bias", dtype="I32"), "layers.0.bias: has data_offsets"),
+    "other shape": (tensor_with("layers.0.bias", shape=[2, 1]), "layers.0.bias: has shape"),
+    "absurd shape": (tensor_with("layers.0.bias", shape=[1 << 60]), "layers.0.bias: has shape"),
+    "absurd offsets": (tensor_with("layers.0.bias", data_offsets=[1 << 60, (1 << 60) + 4]),
+                       "tensors: has data at"),
+    "negative offsets": (tensor_with("layers.0.bias", data_offsets=[-4, 0]),
+                         "tensors: has data at -4"),
+    "offsets are text": (tensor_with("layers.0.bias", data_offsets="ab"), "has data_offsets 'ab'"),
+    "overlap": (overlapping, "no gap or overlap"),
+    "truncated": (lambda h, d, b: put_together(h, d, b[:-1]), "file size: .* truncated"),
+    "no data": (lambda h, d, b: put_together(h, d, b""), "file size: .* truncated"),
+    "something behind": (lambda h, d, b: put_together(h, d, b + b"\0"), "something behind"),
+    "not a trit": (data_with("layers.0.weights", 243), r"layer 0: weights: holds the byte 243"),
+    "padding": (data_with("layers.1.weights", 9), "layer 1: weights: has padding that is not 0"),
+    "threshold 0": (data_with("layers.0.threshold", 0), "layer 0: threshold: holds 0"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_file(tmp_path, name):
+    change, message = HOSTILE[name]
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(change(*taken_apart(encode(network()))))
+    with pytest.raises(NetworkError, match=message) as caught:
+        IntegerNetwork.load(path)
+    assert str(caught.value).startswith(f"{path}: ") or str(caught.value).startswith(f"{path} ")
+    assert len(str(caught.value)) < 500 + len(str(path))
+
+
+def test_a_false_size_is_refused_without_allocating(tmp_path):
+    header, document, data = taken_apart(encode(network()))
+    document["layers"][0].update(inputs=1 << 14, outputs=(1 << 14) - 1)
+    header["layers.0.weights"]["shape"] = [-(-((1 << 14) * ((1 << 14) - 1)) // 5)]
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(put_together(header, document, data))
+    tracemalloc.start()
+    with pytest.raises(NetworkError):
+        IntegerNetwork.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_change_of_a_byte_is_refused_or_harmless(tmp_path_factory, data):
+    content = bytearray(encode(network()))
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("fuzz") / "net.safetensors"
+    path.write_bytes(content[:data.draw(st.integers(0, len(content)) | st.just(len(content)))])
+    try:
+        loaded = IntegerNetwork.load(path)
+    except NetworkError:
+        return
+    loaded.bounds(0)
+
+
+def test_unreadable_places(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        IntegerNetwork.load(tmp_path / "none")
+    with pytest.raises(IsADirectoryError):
+        IntegerNetwork.load(tmp_path)
+    with pytest.raises(NetworkError, match="/dev/null: is not a regular file"):
+        IntegerNetwork.load("/dev/null")
+    if os.getuid():
+        locked = tmp_path / "locked"
+        network().save(locked)
+        locked.chmod(0)
+        with pytest.raises(PermissionError):
+            IntegerNetwork.load(locked)
