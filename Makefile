@@ -1,0 +1,64 @@
+# Every target does its own set-up in .venv. `make` alone lists the targets.
+
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+# Where pip finds PyTorch, if not in its usual place: the address of PyTorch's CPU index, say.
+TORCH_INDEX ?=
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+# A folder with MNIST/raw and FashionMNIST/raw, the original IDX files as torchvision stores them.
+DATA   ?= $(TERNSPIKE_DATA)
+SEED   ?= 1
+
+BIN       := .venv/bin
+STAMP     := .venv/ready
+TERNSPIKE := $(BIN)/python -m ternspike
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types bench mnist fashion place campaign clean need-data
+
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv with all dependencies.
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)  ## Train on real digits, run the RTL on the test set, write the report.
+	$(TERNSPIKE) demo --jobs $(JOBS) --seed $(SEED)
+
+test: $(STAMP)  ## Run all tests.
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(STAMP)  ## Check the style.
+	$(BIN)/ruff check .
+
+types: $(STAMP)  ## Check the types.
+	$(BIN)/pyright
+
+bench: $(STAMP)  ## Run the workloads of published accelerators on `medium`.
+	$(BIN)/python -m bench
+
+place: $(STAMP)  ## Place and route the presets; print the table of areas and clocks.
+	$(BIN)/python -m bench.place
+
+campaign: $(STAMP)  ## Run random networks against the golden model, many more than the tests.
+	$(BIN)/python -m bench.campaign --jobs $(JOBS)
+
+mnist: $(STAMP) need-data  ## Train MNIST 784-256-10; run all 10,000 test images in RTL.
+	$(TERNSPIKE) demo --dataset mnist --data '$(DATA)' --core medium --jobs $(JOBS) \
+	    --seed $(SEED) --output build/mnist
+
+fashion: $(STAMP) need-data  ## The same with Fashion-MNIST.
+	$(TERNSPIKE) demo --dataset fashion-mnist --data '$(DATA)' --core medium --jobs $(JOBS) \
+	    --seed $(SEED) --output build/fashion
+
+need-data:
+	@test -n '$(DATA)' || { echo 'Say where the data sets are: make mnist DATA=folder' >&2; exit 1; }
+
+clean:  ## Remove what was built; .venv stays.
+	rm -rf build
