@@ -1,0 +1,66 @@
+"""The test vectors and the example of docs/numerics.md."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.golden import execute
+from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout, Reset
+
+ROOT = Path(__file__).parents[1]
+VECTORS = {vector["name"]: vector
+           for vector in json.loads((ROOT / "tests/vectors/numerics.json").read_text())}
+
+
+def network_of(described):
+    """Build a network from its description in the vectors."""
+    layers = []
+    for layer in described["layers"]:
+        fields = {name: np.array(value) if name in (
+            "weights", "gain_plus", "gain_minus", "bias", "threshold") else value
+            for name, value in layer.items()}
+        fields["reset"] = Reset(layer["reset"])
+        fields["readout"] = None if layer["readout"] is None else Readout(layer["readout"])
+        layers.append(DenseLayer(**fields))
+    return IntegerNetwork(InputCoding(described["input"]), described["input_bits"],
+                          described["timesteps"], tuple(layers))
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vector(name):
+    vector = VECTORS[name]
+    trace = execute(network_of(vector["network"]), np.array(vector["inputs"]))
+    assert [layer.astype(int).tolist() for layer in trace.spikes] == vector["spikes"]
+    assert [layer.tolist() for layer in trace.membranes] == vector["membranes"]
+    assert trace.readout.tolist() == vector["readout"]
+    assert trace.classes.tolist() == vector["classes"]
+
+
+def example_rows():
+    """Compute the table of the page: the first neuron of `order` with its first sample."""
+    vector = VECTORS["order"]
+    v, current, threshold = 20, 52, 60
+    for step in range(vector["network"]["timesteps"]):
+        leaked = v - (v >> 2)
+        integrated = leaked + current
+        saturated = min(max(integrated, -64), 63)
+        fired = saturated >= threshold
+        stored = saturated - threshold if fired else saturated
+        assert vector["membranes"][0][0][step][0] == stored
+        assert vector["spikes"][0][0][step][0] == fired
+        row = (step, v, leaked, integrated, saturated, int(fired), stored)
+        yield "| " + " | ".join(map(str, row)) + " |"
+        v = stored
+
+
+def test_example_of_the_page():
+    page = (ROOT / "docs/numerics.md").read_text()
+    assert "\n".join(["| --- | --- | --- | --- | --- | --- | --- |", *example_rows()]) in page
+
+
+def test_every_vector_is_on_the_page():
+    page = (ROOT / "docs/numerics.md").read_text()
+    for name, vector in VECTORS.items():
+        assert f"| `{name}` | {vector['shows']} |" in page
