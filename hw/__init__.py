@@ -1,0 +1,1 @@
+"""Gateware: the ternary spiking core and its blocks, in Amaranth alone."""

@@ -1,0 +1,92 @@
+"""A memory that the configuration stream writes, chunk by chunk, and a block reads."""
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.memory_map import INDEX_WIDTH, Region
+from hw.shapes import ConfigWrite
+
+__all__ = ["ConfigurableMemory"]
+
+
+class ConfigurableMemory(wiring.Component):
+    """A memory with one read port, written by configuration writes to its region.
+
+    Parameters
+    ----------
+    region : :class:`~hw.memory_map.Region`
+        Geometry and addresses.
+    init : sequence of :class:`int`
+        First contents, a row each.
+    bank : :class:`int`
+        Which of the region's banks this is.
+    shared_port : :class:`bool`
+        Give reads and writes the same address, so that a single-port memory will do. The
+        reader must then be idle during configuration.
+
+    Members
+    -------
+    write : :py:`In(ConfigWrite)`
+        A configuration write, meant for this memory or another.
+    write_en : :py:`In(1)`
+        It is valid.
+    address : :py:`In(range(depth))`
+        Row to read.
+    data : :py:`Out(row_width)`
+        The row, one cycle later.
+    """
+
+    write: data.View
+    write_en: Signal
+    address: Signal
+    data: Signal
+
+    def __init__(self, region: Region, *, init=(), bank: int = 0, shared_port: bool = False):
+        self._region = region
+        self._bank   = bank
+        self._init   = init
+        self._shared = shared_port
+        super().__init__({
+            "write":    In(ConfigWrite),
+            "write_en": In(1),
+            "address":  In(range(region.depth)),
+            "data":     Out(region.chunks * region.chunk_width),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        region = self._region
+
+        shape = data.ArrayLayout(region.chunk_width, region.chunks)
+        mask  = (1 << region.chunk_width) - 1
+        m.submodules.mem = mem = memory.Memory(shape=shape, depth=region.depth, init=[
+            [row >> n * region.chunk_width & mask for n in range(region.chunks)]
+            for row in self._init])
+        write_port = mem.write_port(granularity=1)
+        read_port  = mem.read_port()
+
+        # One idea of the address: {region, row, bank, chunk}.
+        address = self.write.address
+        chunk   = address[:region.chunk_bits]
+        bank    = address[region.chunk_bits:][:region.bank_bits]
+        row     = address[region.chunk_bits + region.bank_bits:INDEX_WIDTH]
+        hit     = Signal()
+        m.d.comb += hit.eq(self.write_en & (address[INDEX_WIDTH:] == region.number) &
+                           (bank == self._bank) & (row < region.depth))
+        for n in range(region.chunks):
+            m.d.comb += [
+                write_port.en[n].eq(hit & (chunk == n)),
+                write_port.data[n].eq(self.write.data),
+            ]
+        if self._shared:
+            shared_address = Signal(range(region.depth))
+            m.d.comb += [
+                shared_address.eq(Mux(self.write_en, row, self.address)),
+                write_port.addr.eq(shared_address),
+                read_port.addr.eq(shared_address),
+                read_port.en.eq(~self.write_en),
+            ]
+        else:
+            m.d.comb += [write_port.addr.eq(row), read_port.addr.eq(self.address)]
+        m.d.comb += self.data.eq(read_port.data)
+        return m

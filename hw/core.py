@@ -1,0 +1,197 @@
+"""The core: from the stream of input spikes to the stream of results."""
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import ConfigurableMemory
+from hw.event_queue import EventQueue
+from hw.fetch import Fetcher
+from hw.fire import FireSequencer
+from hw.input_loader import InputLoader
+from hw.memory_map import regions
+from hw.neuron_array import NeuronArray
+from hw.parameters import CoreParameters
+from hw.readout import Readout
+from hw.shapes import ConfigWrite, FetchLayer, FireLayer, InputFrame, ReadoutBeat, trace_layout
+from hw.spike_memory import SpikeMemory
+from hw.synapses import Synapses
+
+__all__ = ["Core"]
+
+
+class Core(wiring.Component):
+    """A ternary spiking network accelerator that runs a program of layers.
+
+    ::
+
+        i -> InputLoader -> SpikeMemory -> Fetcher -> EventQueue x banks -> Synapses
+                                ^                                              |
+                                +--------------- NeuronArray <-----------------+
+                                                  ^       |
+                                      FireSequencer       Readout -> o
+
+    Two sequencers walk the same program in the same order: the fetcher reads the spikes of each
+    group of planes, and the fire sequencer visits the neurons of each group that was counted.
+
+    Parameters
+    ----------
+    parameters : :class:`~hw.parameters.CoreParameters`
+        Shape of the core.
+    trace : :class:`bool`
+        Add the monitor port ``trace``.
+    image : dict
+        First contents of the memories by the names of :func:`hw.memory_map.regions`: a sequence
+        of rows each; for ``weights``, one sequence a bank.
+
+    Members
+    -------
+    config : :py:`In(stream.Signature(ConfigWrite))`
+        Writes to the memories, taken while the core is idle.
+    i : :py:`In(stream.Signature(lanes))`
+        Beats of input samples, see :class:`~hw.input_loader.InputLoader`.
+    o : :py:`Out(stream.Signature(ReadoutBeat))`
+        Results of the samples in order, a readout neuron a beat.
+    idle : :py:`Out(1)`
+        No sample is in the core.
+    trace : :py:`Out(stream.Signature(trace_layout, always_ready=True))`
+        Spikes and membranes of each visit that is a step; with ``trace`` only.
+    """
+
+    config: stream.Interface
+    i: stream.Interface
+    o: stream.Interface
+    idle: Signal
+
+    def __init__(self, parameters: CoreParameters, *, trace: bool = False, image=None):
+        if not isinstance(parameters, CoreParameters):
+            raise TypeError(f"Core parameters must be CoreParameters, not {parameters!r}")
+        self._p = p = parameters
+        self._image = image or {}
+        members = {
+            "config": In(stream.Signature(ConfigWrite)),
+            "i":      In(stream.Signature(p.lanes)),
+            "o":      Out(stream.Signature(ReadoutBeat(p))),
+            "idle":   Out(1),
+        }
+        if trace:
+            members["trace"] = Out(stream.Signature(trace_layout(p), always_ready=True))
+        super().__init__(members)
+
+    @property
+    def parameters(self) -> CoreParameters:
+        """The parameters that the core was made with."""
+        return self._p
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self._p
+        image = self._image
+
+        m.submodules.loader   = loader   = InputLoader(p)
+        m.submodules.spikes   = spikes   = SpikeMemory(p)
+        m.submodules.fetcher  = fetcher  = Fetcher(p)
+        m.submodules.synapses = synapses = Synapses(p, weights=image.get("weights"))
+        m.submodules.fire     = fire     = FireSequencer(p)
+        m.submodules.neurons  = neurons  = NeuronArray(p, image=image)
+        m.submodules.readout  = readout  = Readout(p)
+
+        # Configuration: one register feeds all memories.
+        write    = Signal(ConfigWrite)
+        write_en = Signal()
+        m.d.comb += self.config.ready.eq(self.idle)
+        m.d.sync += [
+            write.eq(self.config.payload),
+            write_en.eq(self.config.valid & self.config.ready),
+        ]
+        program = {}
+        for name, layout in (("fetch", FetchLayer(p)), ("fire", FireLayer(p))):
+            m.submodules[f"{name}_program"] = program[name] = ConfigurableMemory(
+                regions(p)[name], init=image.get(name, ()))
+            m.d.comb += [program[name].write.eq(write), program[name].write_en.eq(write_en)]
+        m.submodules.frame = frame_memory = ConfigurableMemory(
+            regions(p)["input"], init=image.get("input", ()))
+        frame = Signal(InputFrame(p))
+        m.d.comb += [
+            frame_memory.write.eq(write),
+            frame_memory.write_en.eq(write_en),
+            frame.as_value().eq(frame_memory.data),
+        ]
+        for block in (synapses, neurons):
+            m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
+
+        # Input, and the spikes of hidden layers, which go first.
+        wiring.connect(m, wiring.flipped(self.i), loader.i)
+        m.d.comb += [
+            loader.frame.eq(frame),
+            loader.write_ready.eq(~neurons.spikes_en & ~write_en),
+            loader.release.eq(fetcher.release),
+            spikes.write_en.eq(neurons.spikes_en | loader.write_en),
+            spikes.write.eq(Mux(neurons.spikes_en, neurons.spikes, loader.write)),
+        ]
+
+        # Rows of spikes to the event queues.
+        queues = [EventQueue(p) for _ in range(p.banks)]
+        m.d.comb += [
+            program["fetch"].address.eq(fetcher.program_address),
+            fetcher.layer.as_value().eq(program["fetch"].data),
+            fetcher.full.eq(loader.full),
+            fetcher.stride.eq(frame.stride),
+            fetcher.retire.eq(neurons.retire),
+            spikes.read_row.eq(fetcher.address),
+            fetcher.row.eq(spikes.read_data),
+            fetcher.space.eq(Cat(queue.space for queue in queues).all()),
+        ]
+        phase = Signal()
+        for bank, queue in enumerate(queues):
+            m.submodules[f"queue{bank}"] = queue
+            m.d.comb += [
+                queue.row.tag.eq(fetcher.tag),
+                queue.valid.eq(fetcher.valid),
+                queue.phase.eq(phase),
+                synapses.address[bank].eq(queue.address),
+                synapses.planes[bank].eq(Mux(queue.event, queue.planes, 0)),
+            ]
+            for column in range(p.scan):
+                channel = column * p.banks + bank
+                m.d.comb += queue.row.spikes[column].eq(
+                    Cat(fetcher.spikes[plane][channel] for plane in range(p.planes)))
+
+        # One bundle a cycle. A group closes when no bank has an event left and the shadow
+        # registers are free, or will be when the group's sums arrive there.
+        credit = Signal(init=1)
+        close  = Signal()
+        m.d.comb += [
+            close.eq(Cat(queue.done for queue in queues).all() & credit),
+            synapses.last.eq(close),
+        ]
+        with m.If(fire.credit):
+            m.d.sync += credit.eq(1)
+        with m.If(close):
+            m.d.sync += [phase.eq(~phase), credit.eq(0)]
+
+        # Groups of counts to the neurons, and their membranes to the readout.
+        m.d.comb += [
+            program["fire"].address.eq(fire.program_address),
+            fire.layer.as_value().eq(program["fire"].data),
+            fire.closed.eq(synapses.closed),
+            fire.readout_free.eq(readout.free),
+            neurons.visit.eq(fire.visit),
+            neurons.valid.eq(fire.valid),
+            neurons.counts.eq(synapses.counts),
+            readout.row.eq(neurons.readout),
+            readout.row_en.eq(neurons.readout_en),
+        ]
+        wiring.connect(m, readout.o, wiring.flipped(self.o))
+
+        # A group between the queues and the fire sequencer has taken the credit.
+        m.d.comb += self.idle.eq(~(
+            loader.partial | loader.full.any() | fetcher.busy |
+            ~Cat(queue.empty for queue in queues).all() | ~credit |
+            fire.busy | neurons.busy | readout.busy))
+
+        if "trace" in self.signature.members:
+            m.d.comb += [
+                self.trace.payload.eq(neurons.trace),
+                self.trace.valid.eq(neurons.trace_en),
+            ]
+        return m

@@ -1,0 +1,180 @@
+"""Walks the program and reads the spikes of each group of planes, row by row."""
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.parameters import CoreParameters
+from hw.shapes import STEP_WIDTH, FetchLayer, RowTag
+
+__all__ = ["Fetcher"]
+
+
+class Fetcher(wiring.Component):
+    """Read the rows of every layer's source map, for every tile and group of planes.
+
+    One row a cycle goes to all event queues at once, as long as each of them has space. A row of
+    the first tile of a layer waits until the layer before has given the spikes it reads:
+    ``pending`` counts the groups of planes that the layers so far owe.
+
+    Timing: a row leaves ``address`` in cycle t, its spikes are at ``spikes`` in t + 2, with
+    ``tag`` and ``valid``.
+
+    Parameters
+    ----------
+    parameters : :class:`~hw.parameters.CoreParameters`
+        Shape of the core.
+
+    Members
+    -------
+    program_address, layer : :py:`Out(range(program_depth))`, :py:`In(FetchLayer)`
+        Read port of the program; the layer comes one cycle after its address.
+    full : :py:`In(2)`
+        Input buffers that hold a sample.
+    release : :py:`Out(1)`
+        Pulse: a sample's first layer has read all of its buffer.
+    stride : :py:`In(range(spike_depth + 1))`
+        Rows from the first input buffer to the second.
+    retire : :py:`In(1)`
+        Pulse: a group of planes of a layer's output is complete in the spike memory.
+    address : :py:`Out(range(spike_depth))`
+        Row to read.
+    row : :py:`In(ArrayLayout(row_width, planes))`
+        The row, one cycle later.
+    space : :py:`In(1)`
+        Each event queue can take the rows under way and one more.
+    spikes, tag, valid : :py:`Out(ArrayLayout(row_width, planes))`, :py:`Out(RowTag)`, :py:`Out(1)`
+        A row for the event queues, channels and planes beyond the layer's cleared.
+    busy : :py:`Out(1)`
+        A sample's program is being walked, or a row is on its way to the queues.
+    """
+
+    program_address: Signal
+    layer: data.View
+    full: Signal
+    release: Signal
+    stride: Signal
+    retire: Signal
+    address: Signal
+    row: data.View
+    space: Signal
+    spikes: data.View
+    tag: data.View
+    valid: Signal
+    busy: Signal
+
+    def __init__(self, parameters: CoreParameters):
+        self._p = p = parameters
+        row_layout = data.ArrayLayout(p.row_width, p.planes)
+        super().__init__({
+            "program_address": Out(range(p.program_depth)),
+            "layer":   In(FetchLayer(p)),
+            "full":    In(2),
+            "release": Out(1),
+            "stride":  In(range(p.spike_depth + 1)),
+            "retire":  In(1),
+            "address": Out(range(p.spike_depth)),
+            "row":     In(row_layout),
+            "space":   In(1),
+            "spikes":  Out(row_layout),
+            "tag":     Out(RowTag(p)),
+            "valid":   Out(1),
+            "busy":    Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self._p
+
+        index  = Signal(range(p.program_depth))
+        layer  = Signal(FetchLayer(p))
+        buffer = Signal()                            # input buffer of this sample
+        source = Signal(range(p.spike_depth))        # first row of the source map
+        row    = Signal.like(layer.rows)
+        group  = Signal(STEP_WIDTH)
+        tile   = Signal.like(layer.tiles)
+        base   = Signal(range(p.weight_depth))       # first weight of the tile
+        weight = Signal(range(p.weight_depth))       # weight of the row's first column
+        addr   = Signal(range(p.spike_depth))
+
+        # Groups that the layers so far will give but have not given. When group g of a layer's
+        # first tile starts, the last tile of the layer before still owes its groups after g, and
+        # this tile those before g: one less than a tile's groups in all.
+        pending     = Signal(STEP_WIDTH + 1)
+        pending_add = Signal(STEP_WIDTH)
+        m.d.sync += pending.eq(pending + pending_add - self.retire)
+
+        last_row   = Signal()
+        last_group = Signal()
+        last_tile  = Signal()
+        supplied   = Signal()
+        issue      = Signal()
+        walking    = Signal()
+        m.d.comb += [
+            last_row.eq(row + 1 == layer.rows),
+            last_group.eq(group + 1 == layer.groups),
+            last_tile.eq(tile + 1 == layer.tiles),
+            supplied.eq(layer.first | (tile != 0) | (pending < layer.pending)),
+            self.program_address.eq(index),
+            self.address.eq(addr),
+        ]
+
+        with m.FSM(name="fetch"):
+            with m.State("WAIT"):                    # `index` is 0: its layer comes next cycle
+                with m.If(self.full.bit_select(buffer, 1)):
+                    m.next = "LOAD"
+            with m.State("LOAD"):
+                m.d.comb += walking.eq(1)
+                m.d.sync += [
+                    layer.eq(self.layer),
+                    row.eq(0), group.eq(0), tile.eq(0),
+                    base.eq(self.layer.weights), weight.eq(self.layer.weights),
+                    index.eq(Mux(self.layer.last, 0, index + 1)),
+                ]
+                first_row = Mux(self.layer.first, Mux(buffer, self.stride, 0), self.layer.source)
+                m.d.sync += [source.eq(first_row), addr.eq(first_row)]
+                m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += [walking.eq(1), issue.eq(self.space & supplied)]
+                with m.If(issue):
+                    m.d.sync += [row.eq(row + 1), addr.eq(addr + 1), weight.eq(weight + p.scan)]
+                    with m.If(last_row):
+                        m.d.sync += [row.eq(0), group.eq(group + 1), weight.eq(base)]
+                        m.d.comb += pending_add.eq(
+                            Mux(layer.static, Mux(last_group, layer.pending, 0), 1))
+                        with m.If(last_group):
+                            m.d.sync += [group.eq(0), tile.eq(tile + 1), addr.eq(source),
+                                         base.eq(base + layer.stride),
+                                         weight.eq(base + layer.stride)]
+                            with m.If(last_tile):
+                                m.d.comb += self.release.eq(layer.first)
+                                with m.If(layer.first):
+                                    m.d.sync += buffer.eq(~buffer)
+                                with m.If(layer.last):
+                                    m.next = "WAIT"
+                                with m.Else():
+                                    m.next = "LOAD"
+
+        # The last row of a map ends within the row, and its last group of planes within the
+        # group. What lies behind is cleared by the reset of the registers that take the row.
+        r_valid   = Signal()
+        r_tag     = Signal(RowTag(p))
+        r_columns = Signal(p.scan, init=-1)          # columns in use
+        r_planes  = Signal(p.planes, init=-1)        # planes in use
+        m.d.comb += self.busy.eq(walking | r_valid | self.valid)
+        m.d.sync += [
+            r_valid.eq(issue),
+            r_tag.weights.eq(weight),
+            r_tag.last.eq(last_row),
+            r_columns.eq(Mux(last_row, Cat(n < layer.columns for n in range(p.scan)), -1)),
+            r_planes.eq(Mux(last_group, Cat(n < layer.planes for n in range(p.planes)), -1)),
+            self.valid.eq(r_valid),
+            self.tag.eq(r_tag),
+        ]
+        for plane in range(p.planes):
+            for column in range(p.scan):
+                part = slice(column * p.banks, (column + 1) * p.banks)
+                with m.If(r_columns[column] & r_planes[plane]):
+                    m.d.sync += self.spikes[plane][part].eq(self.row[plane][part])
+                with m.Else():
+                    m.d.sync += self.spikes[plane][part].eq(0)
+        return m

@@ -1,0 +1,92 @@
+"""Where the memories of a core lie in the address space of its ``config`` stream.
+
+An address is ``{region: 4 bits, index: 28 bits}``. A word of a memory is written in *chunks* of
+at most 32 bits; the index is ``row << chunk_bits | chunk``, and for a weight bank
+``(row << bank_bits | bank) << chunk_bits | chunk``. The hardware decodes with these numbers and
+the mapper makes its images with them, so that the two cannot drift apart.
+"""
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from amaranth.hdl import Shape
+from amaranth.utils import ceil_log2
+
+from hw.parameters import CoreParameters
+from hw.shapes import FetchLayer, FireLayer, InputFrame
+
+__all__ = ["Region", "regions", "INDEX_WIDTH"]
+
+#: Bits of an address below the region.
+INDEX_WIDTH = 28
+
+
+@dataclass(frozen=True)
+class Region:
+    """One configurable memory.
+
+    Attributes
+    ----------
+    name : :class:`str`
+        Its name in a memory image.
+    number : :class:`int`
+        The region field of its addresses.
+    depth : :class:`int`
+        Rows.
+    chunks : :class:`int`
+        Separately written parts of a row.
+    chunk_width : :class:`int`
+        Bits of a chunk, at most 32.
+    banks : :class:`int`
+        Memories side by side.
+    """
+
+    name:        str
+    number:      int
+    depth:       int
+    chunks:      int
+    chunk_width: int
+    banks:       int = 1
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of the chunk in an index."""
+        return ceil_log2(self.chunks)
+
+    @property
+    def bank_bits(self) -> int:
+        """Bits of the bank in an index."""
+        return ceil_log2(self.banks)
+
+    def address(self, row: int, chunk: int = 0, bank: int = 0) -> int:
+        """Return the address of a chunk."""
+        index = ((row << self.bank_bits | bank) << self.chunk_bits) | chunk
+        return self.number << INDEX_WIDTH | index
+
+    def writes(self, row: int, word: int, bank: int = 0) -> Iterator[tuple[int, int]]:
+        """Yield the writes ``(address, data)`` that put ``word`` into a row."""
+        mask = (1 << self.chunk_width) - 1
+        for chunk in range(self.chunks):
+            yield self.address(row, chunk, bank), word >> chunk * self.chunk_width & mask
+
+
+def _words(width: int) -> tuple[int, int]:
+    """Split ``width`` bits into chunks of 32, or one smaller chunk."""
+    chunk_width = min(width, 32)
+    return -(-width // chunk_width), chunk_width
+
+
+def regions(p: CoreParameters) -> dict[str, Region]:
+    """Return the regions of a core by name."""
+    def memory(name, number, depth, width, banks=1):
+        return Region(name, number, depth, *_words(width), banks)
+
+    return {region.name: region for region in (
+        memory("input",   1, 2, Shape.cast(InputFrame(p)).width),
+        memory("fetch",   2, p.program_depth, Shape.cast(FetchLayer(p)).width),
+        memory("fire",    3, p.program_depth, Shape.cast(FireLayer(p)).width),
+        memory("weights", 4, p.weight_depth, 2 * p.lanes, p.banks),
+        # One chunk a neuron: two gains, a bias, a threshold.
+        Region("gains",      5, p.neuron_depth, 2 * p.neurons, p.gain_width),
+        Region("biases",     6, p.neuron_depth, p.neurons, p.current_width),
+        Region("thresholds", 7, p.neuron_depth, p.neurons, p.membrane_width),
+    )}

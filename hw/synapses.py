@@ -1,0 +1,141 @@
+"""The synapses: weight banks, adder trees, accumulators and their shadow."""
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.adder_tree import count_ones
+from hw.config import ConfigurableMemory
+from hw.memory_map import regions
+from hw.parameters import CoreParameters
+from hw.shapes import ConfigWrite
+
+__all__ = ["Synapses", "Counts"]
+
+
+class Counts(data.StructLayout):
+    """Spikes that one neuron received in each plane, on plus and on minus synapses."""
+
+    def __init__(self, p: CoreParameters):
+        super().__init__({
+            "plus":  data.ArrayLayout(p.count_width, p.planes),
+            "minus": data.ArrayLayout(p.count_width, p.planes),
+        })
+
+
+class Synapses(wiring.Component):
+    """Count the spikes of one bundle a cycle, for all lanes and planes.
+
+    ::
+
+        cycle  0        1          2            3                4
+               bundle   address    weight word  gated masks      popcounts    -> accumulators
+                        register   out          registers        registers       and shadow
+
+    A bank without an event, or a plane without a spike, is silenced by the reset of the registers
+    that take its masks. The bundle with ``last`` closes the group: its sums go to the shadow
+    registers and the accumulators start again from zero, so that no cycle is lost.
+
+    Parameters
+    ----------
+    parameters : :class:`~hw.parameters.CoreParameters`
+        Shape of the core.
+    weights : sequence of sequences of :class:`int`
+        First contents of each bank, ``minus mask << lanes | plus mask`` a word.
+
+    Members
+    -------
+    address, planes : :py:`In(ArrayLayout(..., banks))`
+        The bundle: a weight address and the planes of each bank's event; no plane, no event.
+    last : :py:`In(1)`
+        The bundle closes its group of planes.
+    counts : :py:`Out(ArrayLayout(Counts, lanes))`
+        Shadow registers: the sums of the last group that was closed.
+    closed : :py:`Out(1)`
+        Pulse, in the first cycle that ``counts`` are those of a new group.
+    write, write_en : :py:`In(ConfigWrite)`, :py:`In(1)`
+        Configuration.
+    """
+
+    #: Cycles from a bundle with ``last`` to ``closed``.
+    latency = 5
+
+    address: data.View
+    planes: data.View
+    last: Signal
+    counts: data.View
+    closed: Signal
+    write: data.View
+    write_en: Signal
+
+    def __init__(self, parameters: CoreParameters, *, weights=None):
+        self._p = p = parameters
+        self._weights = weights or [()] * p.banks
+        super().__init__({
+            "address":  In(data.ArrayLayout(range(p.weight_depth), p.banks)),
+            "planes":   In(data.ArrayLayout(p.planes, p.banks)),
+            "last":     In(1),
+            "counts":   Out(data.ArrayLayout(Counts(p), p.lanes)),
+            "closed":   Out(1),
+            "write":    In(ConfigWrite),
+            "write_en": In(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self._p
+        region = regions(p)["weights"]
+
+        # Masks of each plane: plus[plane][bank] and minus[plane][bank], a bit a lane.
+        plus  = [[Signal(p.lanes, name=f"plus_{plane}_{bank}") for bank in range(p.banks)]
+                 for plane in range(p.planes)]
+        minus = [[Signal(p.lanes, name=f"minus_{plane}_{bank}") for bank in range(p.banks)]
+                 for plane in range(p.planes)]
+        for bank in range(p.banks):
+            m.submodules[f"bank{bank}"] = memory = ConfigurableMemory(
+                region, init=self._weights[bank], bank=bank, shared_port=p.shared_weight_port)
+            address = Signal(range(p.weight_depth), name=f"address_{bank}")
+            spiking = Signal(p.planes, name=f"spiking_{bank}")     # with `address`
+            gate    = Signal(p.planes, name=f"gate_{bank}")        # with the weight word
+            m.d.sync += [
+                address.eq(self.address[bank]),
+                spiking.eq(self.planes[bank]),
+                gate.eq(spiking),
+            ]
+            m.d.comb += [
+                memory.address.eq(address),
+                memory.write.eq(self.write),
+                memory.write_en.eq(self.write_en),
+            ]
+            for plane in range(p.planes):
+                with m.If(gate[plane]):
+                    m.d.sync += Cat(plus[plane][bank], minus[plane][bank]).eq(memory.data)
+                with m.Else():
+                    m.d.sync += Cat(plus[plane][bank], minus[plane][bank]).eq(0)
+
+        last = Signal(self.latency - 1)      # `last` on its way; the oldest is the highest
+        m.d.sync += [last.eq(Cat(self.last, last)), self.closed.eq(last[-1])]
+
+        def accumulate(shadow, masks, name):
+            """Count one lane's masks of one plane into an accumulator, and its shadow."""
+            # The first mask enters as the accumulator's carry, which is free, so that a
+            # power of two of banks leaves 2**n - 1 masks for the tree.
+            carry, *rest = masks
+            count   = Signal(max(1, len(rest).bit_length()), name=f"{name}_count")
+            carry_q = Signal(name=f"{name}_carry")
+            acc     = Signal(p.count_width, name=f"{name}_acc")
+            total   = Signal(p.count_width + 1, name=f"{name}_total")
+            m.d.comb += total.eq(Cat(1, acc) + Cat(carry_q, count))
+            m.d.sync += [
+                count.eq(count_ones(m, rest, name=name)),
+                carry_q.eq(carry),
+                acc.eq(total[1:]),
+            ]
+            with m.If(last[-1]):
+                m.d.sync += [acc.eq(0), shadow.eq(total[1:])]
+
+        for lane in range(p.lanes):
+            for plane in range(p.planes):
+                for sign, masks in (("plus", plus[plane]), ("minus", minus[plane])):
+                    accumulate(getattr(self.counts[lane], sign)[plane],
+                               [mask[lane] for mask in masks], f"lane{lane}_{sign}{plane}")
+        return m
