@@ -1,0 +1,232 @@
+"""Data sets: what is read is what was written, and every kind of bad file is named."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.data import Coding, DataError, Dataset, encode, load
+
+RANDOM = np.random.default_rng(5)
+IMAGES = {"train": RANDOM.integers(0, 256, (30, 4, 5), dtype=np.uint8),
+          "t10k": RANDOM.integers(0, 256, (20, 4, 5), dtype=np.uint8)}
+LABELS = {"train": np.arange(30, dtype=np.uint8) % 10, "t10k": np.arange(20, dtype=np.uint8) % 10}
+
+
+def idx(array: np.ndarray) -> bytes:
+    """Return the bytes of an IDX file."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+def write_idx(folder: Path, *, zipped: bool = True) -> Path:
+    """Write a small MNIST into `folder` and return its raw folder."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        for name, array in ((f"{part}-images-idx3-ubyte", IMAGES[part]),
+                            (f"{part}-labels-idx1-ubyte", LABELS[part])):
+            if zipped:
+                (raw / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+            else:
+                (raw / name).write_bytes(idx(array))
+    return raw
+
+
+def arrays(**changes: object) -> dict:
+    """Return the arrays of a valid data set, some of them changed."""
+    good = {"train_x": IMAGES["train"], "train_y": LABELS["train"],
+            "test_x": IMAGES["t10k"], "test_y": LABELS["t10k"]}
+    return {**good, **changes}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_idx_files_are_read(tmp_path, zipped):
+    write_idx(tmp_path, zipped=zipped)
+    data = load("mnist", tmp_path)
+    np.testing.assert_array_equal(data.train_x, IMAGES["train"])
+    np.testing.assert_array_equal(data.test_x, IMAGES["t10k"])
+    np.testing.assert_array_equal(data.train_y, LABELS["train"])
+    np.testing.assert_array_equal(data.test_y, LABELS["t10k"])
+    assert (data.classes, data.shape, data.inputs()) == (10, (4, 5), 20)
+    assert data.train_x.dtype == np.uint8 and not data.train_x.flags.writeable
+
+
+def test_folder_from_environment(tmp_path, monkeypatch):
+    write_idx(tmp_path)
+    monkeypatch.setenv("TERNSPIKE_DATA", str(tmp_path))
+    assert len(load("mnist").train_x) == 30
+    monkeypatch.delenv("TERNSPIKE_DATA")
+    with pytest.raises(DataError, match=r"'mnist' needs the folder.*--data DIR"):
+        load("mnist")
+
+
+HEADER = idx(IMAGES["train"])
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (HEADER[:-1], "truncated: fewer than the 600 bytes"),
+    (HEADER + b"x", "has more than the 600 bytes"),
+    (HEADER[:10], "truncated in its header"),
+    (b"", "truncated in its header"),
+    (b"PK\x03\x04" + HEADER[4:], "magic number 504b0304, expected 00000803"),
+    (idx(LABELS["train"]), "magic number 00000801, expected 00000803"),
+    (HEADER[:4] + b"\xff" * 12, r"announces \d+ bytes, more than"),
+])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_bad_idx_file(tmp_path, content, message, zipped):
+    raw = write_idx(tmp_path, zipped=zipped)
+    name = "train-images-idx3-ubyte" + (".gz" if zipped else "")
+    (raw / name).write_bytes(gzip.compress(content) if zipped else content)
+    with pytest.raises(DataError, match=message) as caught:
+        load("mnist", tmp_path)
+    assert name in str(caught.value)
+
+
+def test_damaged_gzip(tmp_path):
+    raw = write_idx(tmp_path)
+    path = raw / "t10k-images-idx3-ubyte.gz"
+    good = path.read_bytes()
+    path.write_bytes(good[:len(good) // 2])
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz: truncated"):
+        load("mnist", tmp_path)
+    path.write_bytes(b"no gzip at all")
+    with pytest.raises(DataError, match="t10k-images.*not a valid gzip file"):
+        load("mnist", tmp_path)
+    path.write_bytes(good[:-8] + b"sums" + good[-4:])
+    with pytest.raises(DataError, match="t10k-images.*not a valid gzip file .CRC check failed"):
+        load("mnist", tmp_path)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(DataError, match=r"MNIST.raw.train-images-idx3-ubyte: no such file"):
+        load("mnist", tmp_path)
+    raw = write_idx(tmp_path)
+    (raw / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte: no such file"):
+        load("mnist", tmp_path)
+    (raw / "t10k-labels-idx1-ubyte").mkdir()
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte: .*directory"):
+        load("mnist", tmp_path)
+
+
+def test_labels_beyond_the_classes(tmp_path):
+    raw = write_idx(tmp_path)
+    labels = LABELS["train"].copy()
+    labels[3] = 10
+    (raw / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
+    with pytest.raises(DataError, match=r"train_y has labels 0..10, expected 0..9"):
+        load("mnist", tmp_path)
+
+
+def test_unknown_name():
+    with pytest.raises(DataError, match="Unknown data set 'imagenet'; known: digits, mnist"):
+        load("imagenet")
+
+
+def test_npz(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays())
+    data = load(str(path))
+    assert data.name == "mine" and data.classes == 10
+    np.testing.assert_array_equal(data.train_x, IMAGES["train"])
+
+
+def test_bad_npz(tmp_path):
+    path = tmp_path / "mine.npz"
+    with pytest.raises(DataError, match="mine.npz: no such file"):
+        load(str(path))
+    incomplete = arrays()
+    del incomplete["test_y"]
+    np.savez(path, **incomplete)
+    with pytest.raises(DataError, match="mine.npz: array test_y is missing"):
+        load(str(path))
+    np.savez(path, **arrays(train_y=np.array([{"code": "runs"}] * 30)))
+    with pytest.raises(DataError, match="mine.npz: an array can't be read.*pickle"):
+        load(str(path))
+    np.savez_compressed(path, **arrays())
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="mine.npz: not a valid .npz file"):
+        load(str(path))
+
+
+def test_npz_with_absurd_header(tmp_path):
+    """A header that claims a terabyte must not be believed."""
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays())
+    path.write_bytes(path.read_bytes().replace(b"'shape': (30, 4, 5), }      ",
+                                               b"'shape': (1000000, 1000000)}", 1))
+    with pytest.raises(DataError, match="mine.npz"):
+        load(str(path))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"train_x": np.zeros((30, 4, 5))}, r"train_x must hold integers 0..255, not float64"),
+    ({"train_x": np.full((30, 4, 5), 256)}, r"train_x has values 256..256, expected 0..255"),
+    ({"test_x": np.full((20, 4, 5), -1)}, r"test_x has values -1..-1, expected 0..255"),
+    ({"train_x": np.zeros(30, np.uint8)}, r"train_x must have shape \(samples, ...\)"),
+    ({"train_x": np.zeros((0, 4, 5), np.uint8)}, r"train_x must have shape.*not be empty"),
+    ({"test_x": np.zeros((20, 5, 4), np.uint8)}, r"test_x have shape \(5, 4\), those of train_x"),
+    ({"train_y": LABELS["train"][:-1]}, r"train_y must have shape \(30,\)"),
+    ({"train_y": LABELS["train"] * 1.0}, r"train_y must hold integer labels, not float64"),
+    ({"test_y": LABELS["t10k"] + 1}, r"test_y has labels 1..10, expected 0..9"),
+    ({"train_y": np.zeros(30, int), "test_y": np.zeros(20, int)}, r"1 classes; 2 to 65536"),
+    ({"train_y": np.arange(30) - 1}, r"train_y has labels -1..28"),
+])
+def test_invalid_arrays(changes, message):
+    with pytest.raises(DataError, match=message):
+        Dataset("mine", **arrays(**changes))
+
+
+def test_own_arrays_are_copied():
+    mine = IMAGES["train"].astype(np.int64)
+    data = Dataset("mine", **arrays(train_x=mine))
+    mine[:] = 0
+    np.testing.assert_array_equal(data.train_x, IMAGES["train"])
+
+
+def test_digits():
+    data = load("digits")
+    assert data.train_x.shape == (1437, 8, 8) and data.test_x.shape == (360, 8, 8)
+    assert data.train_x.max() == 255 and data.classes == 10
+    counts = np.bincount(data.test_y, minlength=10)
+    assert counts.min() >= 35 and counts.max() <= 37
+    train = {image.tobytes() for image in data.train_x}
+    assert not any(image.tobytes() in train for image in data.test_x)
+
+
+def test_static_coding_passes_values():
+    encoded = encode(IMAGES["train"], Coding.STATIC, 4)
+    np.testing.assert_array_equal(encoded, IMAGES["train"].reshape(30, 20))
+
+
+def test_rate_coding():
+    values = np.array([[0, 255, 51]], np.uint8)
+    spikes = encode(values, Coding.RATE, 20_000, seed=1)
+    assert spikes.shape == (1, 20_000, 3) and set(np.unique(spikes)) == {0, 1}
+    np.testing.assert_allclose(spikes.mean((0, 1)), [0, 1, 0.2], atol=0.01)
+    np.testing.assert_array_equal(spikes, encode(values, Coding.RATE, 20_000, seed=1))
+    assert (spikes != encode(values, Coding.RATE, 20_000, seed=2)).any()
+
+
+def test_event_coding():
+    events = RANDOM.integers(0, 2, (6, 3, 2, 4)).astype(np.uint8)
+    np.testing.assert_array_equal(encode(events, Coding.EVENTS, 3), events.reshape(6, 3, 8))
+    with pytest.raises(DataError, match=r"Events of 4 steps must have shape"):
+        encode(events, Coding.EVENTS, 4)
+    with pytest.raises(DataError, match="Events must be 0 or 1, not up to 2"):
+        encode(events * 2, Coding.EVENTS, 3)
+    labels = np.arange(6) % 2
+    data = Dataset("events", events, labels, events, labels)
+    assert data.inputs(Coding.EVENTS) == 8
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not os.environ.get("TERNSPIKE_DATA"), reason="needs TERNSPIKE_DATA")
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_real_sets(name):
+    data = load(name)
+    assert data.train_x.shape == (60_000, 28, 28) and data.test_x.shape == (10_000, 28, 28)
+    assert np.bincount(data.train_y).min() > 5000
