@@ -1,0 +1,389 @@
+"""Folding: a trained ternary network becomes an `IntegerNetwork`, and what the rounding cost.
+
+In inference a trained layer computes, per output channel and step, a current
+``I = plus * P - minus * N + bias`` from its counts ``P, N``: batch norm's ``g, c`` and the scale of
+the input (1/255 for pixels) give ``plus = |g| a_p s``, ``minus = |g| a_n s``, ``bias = c``, and a
+negative ``g`` swaps the + and - weights. Leak and reset are linear, so that a neuron may be divided
+by any positive unit without changing its spikes. With ``unit = minus / 2^shift``::
+
+    gain_minus = 2^shift      gain_plus = round(plus / unit)
+    bias = round(bias / unit) threshold = round(threshold / unit)
+
+Where no channel may have a unit of its own, all share one, and both gains are general: in a readout
+layer, whose neurons are compared with one another, and in a layer that starts from a membrane other
+than 0, because the integer machine has one initial membrane a layer.
+
+`shift` is the smallest of each layer whose rounding can't be measured on calibration samples; see
+`RoundingCost.measurable`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from model.bounds import bits_needed, layer_bounds
+from model.data import Coding
+from model.layers import ReadoutLayer, SpikingLayer, SpikingNetwork, as_inputs
+from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout, Reset
+
+__all__ = ["FoldError", "FoldReport", "FoldSettings", "LayerFold", "RealLayer", "RoundingCost",
+           "fold", "real_layers", "round_layer", "rounding_cost"]
+
+MAX_SHIFT = 7
+GAIN_MAX = 255                       # 8 bits
+VALUE_MAX = (1 << 19) - 1            # bias and threshold: 20 bits, signed
+INPUT_SCALE = 1 / 255                # of an 8-bit input value
+CONSTANT_LEVELS = 1 << 12            # resolution of a neuron that has no input
+MOST_CHANGES = 0.01                  # share of the samples
+BATCH = 1000
+
+
+class FoldError(ValueError):
+    """A trained network that does not fit the integer limits: layer, quantity, need, limit."""
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """Choices of the folding.
+
+    Parameters
+    ----------
+    samples : int
+        Training samples on which `train` measures the cost of rounding.
+    shifts : tuple of int, optional
+        0..7, one a layer; searched for if not given.
+    membrane_bits : int, optional
+        Width of all membranes, which may then saturate; if not given, every layer gets the
+        smallest width at which no input can make it saturate.
+    max_membrane_bits : int
+        The widest membrane that may result.
+    """
+
+    samples: int = 5000
+    shifts: tuple[int, ...] | None = None
+    membrane_bits: int | None = None
+    max_membrane_bits: int = 24
+
+    def __post_init__(self):
+        if self.samples < 1:
+            raise FoldError(f"Calibration samples must be at least 1, not {self.samples!r}")
+        if self.shifts is not None and not all(0 <= s <= MAX_SHIFT for s in self.shifts):
+            raise FoldError(f"Shifts must be within 0..{MAX_SHIFT}, not {self.shifts!r}")
+        for bits in (self.membrane_bits, self.max_membrane_bits):
+            if bits is not None and not 2 <= bits <= 32:
+                raise FoldError(f"Membrane width must be within 2..32 bits, not {bits!r}")
+
+
+class RealLayer(NamedTuple):
+    """A trained layer as real numbers a count; float64 (outputs,) unless stated."""
+
+    signs: np.ndarray                   #: int8 (outputs, inputs) in {-1, 0, 1}
+    plus: np.ndarray                    #: >= 0
+    minus: np.ndarray                   #: >= 0
+    bias: np.ndarray
+    threshold: np.ndarray | None        #: > 0; None for a readout layer
+    v_init: float                       #: initial membrane; 0 for a readout layer
+    leak: tuple[int, ...]
+    reset: Reset
+    readout: Readout | None
+
+
+@dataclass(frozen=True)
+class LayerFold:
+    """What a layer became."""
+
+    shift: int
+    gain_bits: int
+    bias_bits: int
+    threshold_bits: int
+    membrane_bits: int
+    saturates: bool            #: whether some input can make a membrane saturate
+
+
+@dataclass(frozen=True)
+class RoundingCost:
+    """Integer network against the float ternary one, on the same samples."""
+
+    samples: int
+    compared: tuple[int, ...]          #: spikes and silences compared, each spiking layer
+    mismatches: tuple[int, ...]        #: of them different
+    class_changes: int                 #: samples whose class differs
+    float_accuracy: float              #: 0..1
+    integer_accuracy: float            #: 0..1
+    loss_rise: float                   #: mean rise of the cross-entropy
+    loss_error: float                  #: its standard error
+
+    @property
+    def measurable(self) -> bool:
+        """Whether rounding does harm that these samples can show.
+
+        That is: the loss rises, or the accuracy falls, by more than two standard errors of the
+        paired differences, or more than 1 % of the samples change their class at all.
+        """
+        lost = (self.float_accuracy - self.integer_accuracy) * self.samples
+        return (self.loss_rise > 2 * self.loss_error
+                or lost > 2 * self.class_changes**0.5
+                or self.class_changes > MOST_CHANGES * self.samples)
+
+
+@dataclass(frozen=True)
+class FoldReport:
+    """Widths of every layer and the cost on the calibration samples."""
+
+    layers: tuple[LayerFold, ...]
+    calibration: RoundingCost
+
+
+class _Reference(NamedTuple):
+    """What the float network does with the samples."""
+
+    spikes: tuple[np.ndarray, ...]     # bool (samples, steps, neurons)
+    logits: np.ndarray                 # float64 (samples, classes)
+
+
+def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.ndarray,
+         settings: FoldSettings | None = None, *,
+         metadata: Mapping[str, str] | None = None) -> tuple[IntegerNetwork, FoldReport]:
+    """Fold a trained ternary network.
+
+    Parameters
+    ----------
+    model : SpikingNetwork
+        With ternary weights in all layers.
+    coding : Coding
+        How its inputs were coded.
+    inputs : uint8
+        Calibration samples, encoded by `model.data.encode`.
+    labels : int (samples,)
+    metadata : mapping of text, optional
+        For the network's file; shifts and the readout's unit are added.
+
+    Raises
+    ------
+    FoldError
+        Naming layer, quantity, need and limit.
+    """
+    settings = settings or FoldSettings()
+    layers = real_layers(model, coding)
+    reference = _execute_float(model, inputs)
+
+    def build(shifts: Sequence[int]) -> tuple[IntegerNetwork, float]:
+        return _integer_network(layers, shifts, model.timesteps, coding, settings, metadata or {})
+
+    def cost(shifts: Sequence[int]) -> RoundingCost:
+        network, unit = build(shifts)
+        return _compare(reference, network, unit, inputs, labels)
+
+    if settings.shifts is None:
+        shifts = _most_shifts(layers, model.timesteps, coding, settings)
+        for number, most in enumerate(shifts):
+            for shift in range(most):
+                trial = [*shifts[:number], shift, *shifts[number + 1:]]
+                if not cost(trial).measurable:
+                    shifts = trial
+                    break
+    else:
+        shifts = list(settings.shifts)
+        if len(shifts) != len(layers):
+            raise FoldError(f"{len(shifts)} shifts are given for {len(layers)} layers")
+    network, unit = build(shifts)
+    report = FoldReport(
+        tuple(_layer_fold(network, number, shift) for number, shift in enumerate(shifts)),
+        _compare(reference, network, unit, inputs, labels))
+    return network, report
+
+
+def real_layers(model: SpikingNetwork, coding: Coding) -> list[RealLayer]:
+    """Return the layers as real numbers: scales, batch norm and input scale multiplied out.
+
+    Raises
+    ------
+    FoldError
+        If a layer is not ternary or holds a number that is not finite.
+    """
+    real = []
+    scale = INPUT_SCALE if coding is Coding.STATIC else 1.0
+    for number, layer in enumerate([*model.spiking_layers(), model.readout]):
+        real.append(_real_layer(layer, scale, f"layer {number}"))
+        scale = 1.0
+    return real
+
+
+def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer, np.ndarray]:
+    """Round a layer to integers at a shift.
+
+    A channel whose threshold, bias or gain would leave its range gets a unit coarser by a power
+    of two. Such a neuron hardly depends on its inputs, or hardly on one sign of them.
+
+    Returns
+    -------
+    layer : DenseLayer
+        With membranes of 32 bits.
+    unit : float64 (outputs,)
+        What 1 stands for in each channel.
+    """
+    largest = np.maximum(real.plus, real.minus)
+    threshold = np.zeros_like(real.bias) if real.threshold is None else real.threshold
+    shared = real.threshold is None or real.v_init != 0
+    if shared:
+        base = np.full_like(largest, largest.max())
+    else:
+        base = np.where(real.minus > 0, real.minus, real.plus)
+    constant = base == 0
+    level = np.maximum(threshold, np.abs(real.bias)) / CONSTANT_LEVELS
+    unit = np.where(constant, np.where(level > 0, level, 1.0), base / 2.0**shift)
+    excess = np.maximum(np.maximum(threshold, np.abs(real.bias)) / VALUE_MAX,
+                        largest / GAIN_MAX) / unit
+    if shared:
+        excess[:] = excess.max()
+    unit = unit * 2.0 ** np.ceil(np.log2(np.maximum(excess, 1.0)))
+
+    def rounded(values: np.ndarray) -> np.ndarray:
+        return np.rint(values / unit).astype(np.int64)
+
+    spiking = real.threshold is not None
+    layer = DenseLayer(
+        weights=real.signs, gain_plus=rounded(real.plus), gain_minus=rounded(real.minus),
+        bias=rounded(real.bias),
+        threshold=np.maximum(rounded(threshold), 1) if spiking else rounded(threshold),
+        leak=real.leak, reset=real.reset, v_init=int(np.rint(real.v_init / unit[0])),
+        membrane_bits=32, readout=real.readout)
+    return layer, unit
+
+
+def rounding_cost(model: SpikingNetwork, network: IntegerNetwork, inputs: np.ndarray,
+                  labels: np.ndarray) -> RoundingCost:
+    """Compare a folded network with the model that it came from, on any encoded samples."""
+    unit = float(network.metadata["readout_unit"])
+    return _compare(_execute_float(model, inputs), network, unit, inputs, labels)
+
+
+def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, where: str) -> RealLayer:
+    """Multiply out one layer in float64."""
+    if layer.quantiser is None:
+        raise FoldError(f"{where}: weights are full precision; only ternary layers can be folded")
+    codes = layer.quantiser.codes(layer.weight)
+    norm = layer.norm
+
+    def exact(tensor: torch.Tensor | None) -> np.ndarray:
+        if tensor is None or not bool(torch.isfinite(tensor).all()):
+            raise FoldError(f"{where}: a parameter is not finite")
+        return tensor.detach().double().numpy()
+
+    slope = exact(norm.weight) / np.sqrt(exact(norm.running_var) + norm.eps)
+    bias = exact(norm.bias) - slope * exact(norm.running_mean)
+    signs = codes.signs.numpy()
+    plus, minus = (np.abs(slope) * exact(s) * scale for s in (codes.scale_plus, codes.scale_minus))
+    flipped = slope < 0
+    plus, minus = np.where(flipped, minus, plus), np.where(flipped, plus, minus)
+    signs = np.where(flipped[:, None], -signs, signs).astype(np.int8)
+    # A side without weights has no say in the unit, whatever its scale is.
+    plus = np.where((signs > 0).any(1), plus, 0.0)
+    minus = np.where((signs < 0).any(1), minus, 0.0)
+    if isinstance(layer, SpikingLayer):
+        threshold = float(exact(layer.firing_threshold()))
+        neuron = layer.neuron
+        return RealLayer(signs, plus, minus, bias, np.full(len(bias), threshold),
+                         neuron.v_init * threshold, neuron.leak, neuron.reset, None)
+    return RealLayer(signs, plus, minus, bias, None, 0.0, layer.leak, Reset.SOFT, layer.readout)
+
+
+def _sized(layer: DenseLayer, number: int, timesteps: int, coding: Coding,
+           settings: FoldSettings) -> DenseLayer:
+    """Give a layer its membrane width."""
+    source = 255 if number == 0 and coding is Coding.STATIC else 1
+    need = layer_bounds(layer, source, timesteps).membrane_bits
+    width = settings.membrane_bits or max(need, 2)
+    if width > settings.max_membrane_bits:
+        raise FoldError(f"layer {number}: membranes need {width} bits, the limit is "
+                        f"{settings.max_membrane_bits}; allow them to saturate by giving a width")
+    return dataclasses.replace(layer, membrane_bits=width)
+
+
+def _most_shifts(layers: Sequence[RealLayer], timesteps: int, coding: Coding,
+                 settings: FoldSettings) -> list[int]:
+    """Return the largest shift of each layer at which its membranes are not too wide."""
+    shifts = []
+    for number, real in enumerate(layers):
+        for shift in range(MAX_SHIFT, -1, -1):
+            try:
+                _sized(round_layer(real, shift)[0], number, timesteps, coding, settings)
+            except FoldError:
+                if shift == 0:
+                    raise
+            else:
+                shifts.append(shift)
+                break
+    return shifts
+
+
+def _integer_network(layers: Sequence[RealLayer], shifts: Sequence[int], timesteps: int,
+                     coding: Coding, settings: FoldSettings,
+                     metadata: Mapping[str, str]) -> tuple[IntegerNetwork, float]:
+    """Round all layers; return the network and the readout's unit."""
+    rounded = [round_layer(real, shift) for real, shift in zip(layers, shifts, strict=True)]
+    sized = tuple(_sized(layer, number, timesteps, coding, settings)
+                  for number, (layer, _) in enumerate(rounded))
+    unit = float(rounded[-1][1][0])
+    static = coding is Coding.STATIC
+    network = IntegerNetwork(
+        input=InputCoding.STATIC if static else InputCoding.SPIKES,
+        input_bits=8 if static else 1, timesteps=timesteps, layers=sized,
+        metadata={**metadata, "coding": coding.value, "readout_unit": repr(unit),
+                  "shifts": " ".join(map(str, shifts))})
+    return network, unit
+
+
+def _layer_fold(network: IntegerNetwork, number: int, shift: int) -> LayerFold:
+    """Describe a folded layer."""
+    layer = network.layers[number]
+    gain = max(int(layer.gain_plus.max()), int(layer.gain_minus.max()))
+    return LayerFold(shift, gain.bit_length(),
+                     bits_needed(int(layer.bias.min()), int(layer.bias.max())),
+                     int(layer.threshold.max()).bit_length(), layer.membrane_bits,
+                     network.bounds(number).saturates)
+
+
+@torch.no_grad()
+def _execute_float(model: SpikingNetwork, inputs: np.ndarray) -> _Reference:
+    """Run the float network in inference mode."""
+    model.eval()
+    spikes, logits = [], []
+    for start in range(0, len(inputs), BATCH):
+        activity = model(as_inputs(inputs[start:start + BATCH]))
+        spikes.append([layer.transpose(0, 1).numpy() > 0 for layer in activity.spikes])
+        logits.append(activity.logits.double().numpy())
+    return _Reference(tuple(np.concatenate(layer) for layer in zip(*spikes, strict=True)),
+                      np.concatenate(logits))
+
+
+def _compare(reference: _Reference, network: IntegerNetwork, unit: float, inputs: np.ndarray,
+             labels: np.ndarray) -> RoundingCost:
+    """Measure what the integer network does differently."""
+    from model.golden import execute
+
+    trace = execute(network, inputs)
+    logits = trace.readout * (unit / network.timesteps)
+    rise = _cross_entropy(logits, labels) - _cross_entropy(reference.logits, labels)
+    classes = reference.logits.argmax(1)
+    return RoundingCost(
+        samples=len(labels),
+        compared=tuple(layer.size for layer in reference.spikes),
+        mismatches=tuple(int(np.count_nonzero(ours != theirs)) for ours, theirs
+                         in zip(trace.spikes, reference.spikes, strict=True)),
+        class_changes=int(np.count_nonzero(trace.classes != classes)),
+        float_accuracy=float(np.mean(classes == labels)),
+        integer_accuracy=float(np.mean(trace.classes == labels)),
+        loss_rise=float(rise.mean()), loss_error=float(rise.std() / np.sqrt(len(rise))))
+
+
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each sample."""
+    shifted = logits - logits.max(1, keepdims=True)
+    return np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]

@@ -1,0 +1,217 @@
+"""Training: full-precision network, ternary twin, integer network.
+
+`train` carries out a recipe. It writes no file and uses no global random state: a seed gives the
+same result again on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from model.calibrate import CalibrationSettings, calibration_loss, distillation
+from model.data import Coding, Dataset, encode
+from model.fold import FoldReport, fold
+from model.layers import SpikingNetwork, as_inputs
+from model.network import IntegerNetwork
+from model.recipes import Recipe, Schedule
+
+__all__ = ["Progress", "TrainingResult", "fit", "predict", "train"]
+
+WARMUP = 0.05           # share of a schedule over which the learning rate rises
+EVALUATION_BATCH = 2000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is; given to the progress callback after every epoch."""
+
+    stage: str          #: "float", "ternary" or "fold"
+    epoch: int          #: epochs done in this stage
+    epochs: int
+    loss: float         #: mean training loss of the epoch
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """What a training made; accuracies are shares, 0..1, of the test set."""
+
+    recipe: Recipe
+    seed: int
+    float_model: SpikingNetwork
+    ternary_model: SpikingNetwork
+    network: IntegerNetwork
+    float_accuracy: float
+    ternary_accuracy: float
+    integer_accuracy: float
+    fold_report: FoldReport
+
+
+class _Augmenter:
+    """Turns stored samples into what the network trains on, with its own random stream."""
+
+    def __init__(self, recipe: Recipe, generator: torch.Generator):
+        self.recipe = recipe
+        self.generator = generator
+
+    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
+        """Return network inputs for uint8 samples."""
+        recipe = self.recipe
+        if recipe.shift:
+            samples = shifted(samples, recipe.shift, self.generator)
+        if recipe.mirror:
+            chosen = torch.rand(len(samples), generator=self.generator) < 0.5
+            samples = torch.where(chosen[:, None, None], samples.flip(2), samples)
+        seed = 0
+        if recipe.coding is Coding.RATE:
+            seed = int(torch.randint(1 << 31, (), generator=self.generator))
+        return as_inputs(encode(samples.numpy(), recipe.coding, recipe.timesteps, seed=seed))
+
+
+def shifted(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
+    """Return images (samples, height, width), each moved by up to `most` pixels on a 0 ground."""
+    samples, height, width = images.shape
+    windows = F.pad(images, (most,) * 4).unfold(1, height, 1).unfold(2, width, 1)
+    down, right = torch.randint(2 * most + 1, (2, samples), generator=generator)
+    return windows[torch.arange(samples), down, right]
+
+
+@torch.no_grad()
+def predict(model: SpikingNetwork, encoded: np.ndarray) -> np.ndarray:
+    """Return the classes int64 (samples,) of encoded samples, in inference mode."""
+    model.eval()
+    batches = range(0, len(encoded), EVALUATION_BATCH)
+    classes = [model(as_inputs(encoded[start:start + EVALUATION_BATCH])).logits.argmax(1)
+               for start in batches]
+    return torch.cat(classes).numpy()
+
+
+def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Schedule, *,
+        seed: int, teacher: SpikingNetwork | None = None,
+        progress: Callable[[int, float], None] | None = None) -> None:
+    """Train a network in place.
+
+    Parameters
+    ----------
+    teacher : SpikingNetwork, optional
+        Frozen network for `Recipe.calibration`; none: the task's loss alone.
+    progress : callable, optional
+        Called after every epoch with the epochs done and the mean loss.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    augment = _Augmenter(recipe, generator)
+    samples = torch.from_numpy(np.array(dataset.train_x))
+    labels = torch.from_numpy(np.array(dataset.train_y))
+    batch = min(recipe.batch, len(samples))
+    steps = len(samples) // batch
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    others = [p for p in model.parameters() if p.dim() != 2 and p.requires_grad]
+    optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": schedule.decay},
+                                   {"params": others, "weight_decay": 0.0}], lr=schedule.rate)
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: _rate(step / (schedule.epochs * steps)))
+    if teacher is not None:
+        teacher.eval()
+    for epoch in range(schedule.epochs):
+        model.train()
+        total = 0.0
+        order = torch.randperm(len(samples), generator=generator)
+        for step in range(steps):
+            chosen = order[step * batch:(step + 1) * batch]
+            inputs = augment(samples[chosen])
+            done = (epoch * steps + step) / (schedule.epochs * steps)
+            loss = _loss(model, inputs, labels[chosen], recipe, teacher, done)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            rate.step()
+            total += loss.item()
+        if progress is not None:
+            progress(epoch + 1, total / steps)
+    model.eval()
+
+
+def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1,
+          progress: Callable[[Progress], None] | None = None) -> TrainingResult:
+    """Carry out a recipe.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe does not fit the data set.
+    FoldError
+        If the ternary network does not fit the integer limits.
+    """
+    recipe.check(dataset)
+
+    def report(stage: str, epochs: int) -> Callable[[int, float], None]:
+        def tell(epoch: int, loss: float) -> None:
+            if progress is not None:
+                progress(Progress(stage, epoch, epochs, loss))
+        return tell
+
+    def build(ternary: bool, seed: int) -> SpikingNetwork:
+        return SpikingNetwork(recipe.sizes, recipe.timesteps, neuron=recipe.neuron,
+                              quantiser=recipe.quantiser if ternary else None,
+                              readout=recipe.readout, readout_leak=recipe.readout_leak, seed=seed)
+
+    # One seed drives independent streams: initial weights and batches of either network.
+    seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
+    teacher = build(False, seeds[0])
+    fit(teacher, dataset, recipe, recipe.teacher, seed=seeds[1],
+        progress=report("float", recipe.teacher.epochs))
+    student = build(True, seeds[2])
+    if recipe.calibration.warm_start:
+        student.warm_start(teacher)
+    fit(student, dataset, recipe, recipe.student, seed=seeds[3], teacher=teacher,
+        progress=report("ternary", recipe.student.epochs))
+
+    test = encode(dataset.test_x, recipe.coding, recipe.timesteps)
+    calibration = encode(_spread(dataset.train_x, recipe.fold.samples), recipe.coding,
+                         recipe.timesteps)
+    labels = _spread(dataset.train_y, recipe.fold.samples)
+    network, fold_report = fold(student, recipe.coding, calibration, labels, recipe.fold,
+                                metadata={"dataset": dataset.name, "arch": recipe.arch,
+                                          "seed": str(seed)})
+    from model.golden import execute
+
+    integer = execute(network, test, record=False).classes
+    return TrainingResult(
+        recipe, seed, teacher, student, network,
+        float(np.mean(predict(teacher, test) == dataset.test_y)),
+        float(np.mean(predict(student, test) == dataset.test_y)),
+        float(np.mean(integer == dataset.test_y)), fold_report)
+
+
+def _rate(done: float) -> float:
+    """Return the learning rate's factor after a share of the schedule: warm-up, then cosine."""
+    if done < WARMUP:
+        return max(done / WARMUP, 1e-2)
+    return 0.5 * (1 + math.cos(math.pi * min((done - WARMUP) / (1 - WARMUP), 1.0)))
+
+
+def _loss(model: SpikingNetwork, inputs: torch.Tensor, labels: torch.Tensor, recipe: Recipe,
+          teacher: SpikingNetwork | None, done: float) -> torch.Tensor:
+    """Return the training loss of a batch; `done` is the share of the schedule behind it."""
+    activity = model(inputs)
+    loss = F.cross_entropy(activity.logits, labels, label_smoothing=recipe.label_smoothing)
+    settings: CalibrationSettings = recipe.calibration
+    if teacher is None or not settings.needs_teacher:
+        return loss
+    with torch.no_grad():
+        target = teacher(inputs)
+    if settings.beta:
+        loss = loss + settings.beta_at(done) * calibration_loss(activity, target, settings)
+    if settings.distillation:
+        loss = loss + settings.distillation * distillation(activity, target, settings.temperature)
+    return loss
+
+
+def _spread(array: np.ndarray, most: int) -> np.ndarray:
+    """Return at most `most` elements, evenly spread."""
+    return array[np.linspace(0, len(array) - 1, min(most, len(array))).astype(int)]
