@@ -5,7 +5,7 @@ from amaranth.lib import data
 from hw.parameters import CoreParameters
 
 __all__ = ["ConfigWrite", "ReadoutBeat", "FetchLayer", "FireLayer", "InputFrame", "RowTag",
-           "BankRow", "Visit", "trace_layout", "STEP_WIDTH"]
+           "BankRow", "Visit", "trace_layout", "STEP_WIDTH", "TILE_WIDTH", "LEAK_WIDTH"]
 
 #: Bits of a step or plane index: networks run up to 65,535 steps.
 STEP_WIDTH = 16

@@ -1,0 +1,1 @@
+"""Measurements: what Ternspike costs and how fast it is."""
