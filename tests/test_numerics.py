@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def network_of(described):
     """Build a network from its description in the vectors."""
     layers = []
     for layer in described["layers"]:
-        fields = {name: np.array(value) if name in (
+        fields: dict[str, Any] = {name: np.array(value) if name in (
             "weights", "gain_plus", "gain_minus", "bias", "threshold") else value
             for name, value in layer.items()}
         fields["reset"] = Reset(layer["reset"])

@@ -1,0 +1,171 @@
+"""What a network costs to store, and what it consists of, as plain numbers.
+
+Memory is counted in full: every array that the network file stores, at the width it is stored
+with. Energy is counted in `model.energy`, which is at hand here too.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from model.energy import EnergyReport, LayerEnergy, energy
+from model.network import DenseLayer, IntegerNetwork
+from model.network_format import encode, stored_arrays
+
+__all__ = [
+    "EnergyReport", "LayerEnergy", "LayerMemory", "MemoryReport", "energy", "memory", "summary",
+]
+
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """What one layer takes, in bytes; arrays begin at a byte.
+
+    Members
+    -------
+    weights, nonzero
+        Numbers of weights, and of those that are not 0.
+    codes
+        2 bits a weight, as on the chip: a plus mask and a minus mask.
+    packed
+        Five weights a byte, as in the file: 1.6 bits a weight.
+    sparse
+        A bitmap of the weights that are not 0, and a sign bit for each of them: 1 + density bits
+        a weight. (Compressed sparse rows need more than that unless nearly all weights are 0.)
+    neurons
+        Gains, biases and thresholds, each array in the smallest type that holds it.
+    reference
+        The same layer in full precision: 4 bytes a weight and a bias. (Scale and shift of batch
+        norm are folded there too, and a threshold is 1.)
+    """
+
+    weights: int
+    nonzero: int
+    codes: int
+    packed: int
+    sparse: int
+    neurons: int
+    reference: int
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """What a network takes; see `LayerMemory` for the encodings.
+
+    Members
+    -------
+    layers
+        First to last.
+    file
+        Bytes of the whole network file, its header and metadata included.
+    """
+
+    layers: tuple[LayerMemory, ...]
+    file: int
+
+    def total(self, encoding: str) -> int:
+        """Return the bytes of all layers with all parameters: codes, packed or sparse."""
+        return self.sum(encoding) + self.sum("neurons")
+
+    def sum(self, member: str) -> int:
+        """Return the sum of one member over all layers."""
+        return sum(getattr(layer, member) for layer in self.layers)
+
+    def compression(self, encoding: str) -> float:
+        """Return how many times smaller than full precision that is: 4 (weights + biases) / total.
+
+        That is the bookkeeping C = 32 n_all / (2 n_ternary + 32 n_fp) in bits, with the real sizes
+        of all that is not ternary in the place of 32 n_fp.
+        """
+        return self.sum("reference") / self.total(encoding)
+
+    @property
+    def density(self) -> float:
+        """The fraction of weights that are not 0."""
+        return self.sum("nonzero") / self.sum("weights")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers; ``compression_total`` is that of the encoding of the file."""
+        return {
+            "count": self.sum("weights"),
+            "density": self.density,
+            "bytes_reference": self.sum("reference"),
+            "bytes_parameters": self.sum("neurons"),
+            "bytes_codes": self.total("codes"),
+            "bytes_packed": self.total("packed"),
+            "bytes_sparse": self.total("sparse"),
+            "bytes_file": self.file,
+            "compression_codes": self.compression("codes"),
+            "compression_packed": self.compression("packed"),
+            "compression_sparse": self.compression("sparse"),
+            "compression_total": self.compression("packed"),
+            "compression_file": self.sum("reference") / self.file,
+            "layers": [asdict(layer) for layer in self.layers],
+        }
+
+
+def memory(network: IntegerNetwork) -> MemoryReport:
+    """Count what a network takes in each encoding of its weights."""
+    return MemoryReport(tuple(map(_layer_memory, network.layers)), len(encode(network)))
+
+
+def summary(network: IntegerNetwork) -> dict[str, Any]:
+    """Return what there is to know about a network without running it, ready for JSON."""
+    return {
+        "input": network.input.value,
+        "input_bits": network.input_bits,
+        "timesteps": network.timesteps,
+        "inputs": network.inputs,
+        "outputs": network.outputs,
+        "arch": "-".join(map(str, (network.inputs, *(x.outputs for x in network.layers)))),
+        "layers": [
+            _describe(layer) | {"bounds": network.bounds(number).to_dict()}
+            for number, layer in enumerate(network.layers)
+        ],
+        "memory": memory(network).to_dict(),
+        "metadata": dict(network.metadata),
+    }
+
+
+def _layer_memory(layer: DenseLayer) -> LayerMemory:
+    """Count one layer."""
+    arrays = stored_arrays(layer)
+    packed = arrays.pop("weights").nbytes
+    nonzero = int(np.count_nonzero(layer.weights))
+    return LayerMemory(
+        weights=layer.weights.size,
+        nonzero=nonzero,
+        codes=_bytes(2 * layer.weights.size),
+        packed=packed,
+        sparse=_bytes(layer.weights.size + nonzero),
+        neurons=sum(array.nbytes for array in arrays.values()),
+        reference=4 * (layer.weights.size + layer.outputs),
+    )
+
+
+def _describe(layer: DenseLayer) -> dict[str, Any]:
+    """Return the geometry and the ranges of the numbers of one layer."""
+    plus, minus = (int(np.count_nonzero(layer.weights == sign)) for sign in (1, -1))
+    return {
+        "inputs": layer.inputs,
+        "outputs": layer.outputs,
+        "weights": layer.weights.size,
+        "plus": plus,
+        "minus": minus,
+        "density": (plus + minus) / layer.weights.size,
+        "leak": list(layer.leak),
+        "reset": layer.reset.value,
+        "readout": None if layer.readout is None else layer.readout.value,
+        "v_init": layer.v_init,
+        "membrane_bits": layer.membrane_bits,
+    } | {
+        name: [int(array.min()), int(array.max())]
+        for name in ("gain_plus", "gain_minus", "bias", "threshold")
+        for array in [getattr(layer, name)]
+    }
+
+
+def _bytes(bits: int) -> int:
+    """Return how many bytes hold that many bits."""
+    return -(-bits // 8)

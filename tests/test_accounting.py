@@ -1,0 +1,183 @@
+"""Memory and energy: worked by hand on small networks, and on the shape that is to be reached."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.accounting import energy, memory, summary
+from model.golden import execute
+from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout
+from model.network_format import encode
+
+# 3 inputs, 2 neurons, 2 classes; 4 + 3 weights that are not 0.
+HIDDEN: dict[str, Any] = dict(
+    weights=np.array([[1, -1, 0], [0, 1, 1]]), gain_plus=np.array([3, 16]),
+    gain_minus=np.array([16, 16]), bias=np.array([-300, 0]), threshold=np.array([100, 70000]),
+    leak=(1, 2), membrane_bits=20)
+OUTPUT: dict[str, Any] = dict(
+    weights=np.array([[1, -1], [0, 1]]), gain_plus=np.array([1, 1]), gain_minus=np.array([1, 1]),
+    bias=np.array([0, 0]), threshold=np.array([0, 0]), membrane_bits=10, readout=Readout.LAST)
+
+
+def network(coding=InputCoding.STATIC, bits=8, steps=2):
+    return IntegerNetwork(coding, bits, steps, (DenseLayer(**HIDDEN), DenseLayer(**OUTPUT)),
+                          {"recipe": "by hand"})
+
+
+def random_network(*widths, steps=4, seed=1):
+    """Build a network with parameters as wide as folding makes them."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for inputs, outputs in zip(widths, widths[1:], strict=False):
+        last = len(layers) == len(widths) - 2
+        layers.append(DenseLayer(
+            rng.integers(-1, 2, (outputs, inputs)),
+            gain_plus=rng.integers(8, 40, outputs), gain_minus=np.full(outputs, 16),
+            bias=rng.integers(-40000, 40000, outputs),
+            threshold=np.zeros(outputs, int) if last else rng.integers(2000, 60000, outputs),
+            membrane_bits=20, readout=Readout.SUM if last else None))
+    return IntegerNetwork(InputCoding.STATIC, 8, steps, tuple(layers))
+
+
+def test_memory_by_hand():
+    report = memory(network())
+    hidden, output = report.layers
+    assert (hidden.weights, hidden.nonzero) == (6, 4)
+    assert (hidden.codes, hidden.packed, hidden.sparse) == (2, 2, 2)
+    assert hidden.neurons == 2 + 2 + 2 * 2 + 2 * 4     # gains U8, bias I16, threshold U32
+    assert hidden.reference == 4 * (6 + 2)
+    assert (output.codes, output.packed, output.sparse) == (1, 1, 1)
+    assert output.neurons == 2 + 2 + 2                 # a readout has no thresholds
+    assert report.total("codes") == 3 + 22
+    assert report.compression("codes") == (32 + 24) / 25
+    assert report.density == 7 / 10
+    assert report.file == len(encode(network()))
+
+
+def test_memory_is_what_the_file_holds():
+    net = random_network(50, 30, 10)
+    content = encode(net)
+    data = len(content) - 8 - int.from_bytes(content[:8], "little")
+    report = memory(net)
+    assert report.total("packed") == data
+    assert report.to_dict()["compression_total"] == 4 * (50 * 30 + 30 * 10 + 40) / data
+
+
+def test_the_shape_that_is_to_be_reached():
+    found = memory(random_network(784, 256, 10)).to_dict()
+    for encoding in ("codes", "packed", "sparse", "total", "file"):
+        assert found[f"compression_{encoding}"] >= 14.91
+
+
+def access(words, bits):
+    return 1.09e-5 * words * bits + 13.2
+
+
+def test_energy_of_a_static_input_by_hand():
+    net = network()
+    inputs = np.array([[255, 3, 0], [0, 1, 128]])      # 8 2 0 and 0 1 1 set bits
+    trace = execute(net, inputs)
+    report = energy(net, inputs, trace, [0.25])
+    hidden, output = report.layers
+    assert hidden.events == 12 / 2
+    assert hidden.adds == (8 * 1 + 2 * 2 + 1 * 2 + 1 * 1) / 2
+    assert hidden.input_activity == 6 / 24
+    assert hidden.ops == pytest.approx(7.5 * 0.1 + 2 * 6.4)
+    assert hidden.ops_reference == pytest.approx(3 * 2 * 4.6)
+    assert hidden.ops_skipping == pytest.approx(2 * 2 * 4.6)
+
+    spikes = trace.spikes[0].sum(axis=1).mean(axis=0)
+    assert hidden.spike_rate == spikes.sum() / 4
+    assert output.spike_rate is None
+    assert hidden.spike_rate
+    assert output.events == spikes.sum()
+    assert output.adds == spikes[0] * 1 + spikes[1] * 2
+    assert output.ops == pytest.approx(output.adds * 0.1 + 2 * 2 * 6.4)
+    assert output.ops_reference == pytest.approx(0.25 * 2 * 2 * 2 * 0.9)
+    assert report.ratio_ops == pytest.approx(
+        (hidden.ops_reference + output.ops_reference) / (hidden.ops + output.ops))
+
+
+def test_memory_energy_by_hand():
+    net = network()
+    inputs = np.array([[255, 3, 0], [0, 1, 128]])
+    trace = execute(net, inputs)
+    hidden = energy(net, inputs, trace, [0.25]).layers[0]
+    spikes = float(trace.spikes[0].mean()) * 4
+    addressing = 3.1 + 2 * 0.1
+    assert hidden.memory == pytest.approx(
+        hidden.ops
+        + 6 * (access(3, 2 + 3) + addressing)                 # address and bit number of a set bit
+        + 6 * 2 * access(6, 2)                                # weights
+        + 4 * (2 * access(2, 20) + 3 * 0.1)                   # membranes, integration, two leaks
+        + 2 * (2 * access(2, 8) + access(2, 16))              # gains and bias, once
+        + 4 * access(2, 32)                                   # thresholds
+        + spikes * (access(2, 1) + 0.1))
+    assert hidden.memory_reference == pytest.approx(
+        6 * 4.6 + 3 * (access(3, 8) + addressing) + 6 * access(6, 32)
+        + 4 * (2 * access(2, 32) + 0.9 + 3.7)
+        + 2 * (access(2, 32) + 0.9)
+        + 0.25 * 4 * (access(2, 1) + 0.9))
+
+
+def test_energy_of_spikes():
+    net = network(InputCoding.SPIKES, 1)
+    inputs = np.array([[[1, 1, 0], [0, 1, 0]]])
+    report = energy(net, inputs, execute(net, inputs))
+    hidden = report.layers[0]
+    assert hidden.events == 3 and hidden.adds == 1 * 1 + 2 * 2
+    assert hidden.input_activity == 3 / 6
+    assert hidden.ops == pytest.approx(5 * 0.1 + 2 * 2 * 6.4)
+    assert hidden.ops_reference == hidden.ops_skipping == pytest.approx(3 * 2 * 0.9)
+    assert hidden.reference_rate == hidden.spike_rate
+
+
+def test_silent_input_costs_no_additions():
+    net = network()
+    inputs = np.zeros((1, 3), np.uint8)
+    hidden = energy(net, inputs, execute(net, inputs)).layers[0]
+    assert hidden.adds == hidden.events == hidden.ops_skipping == 0
+    assert hidden.ops > 0
+
+
+@pytest.mark.parametrize("activity", [[], [0.1, 0.2], [1.5], [float("nan")]])
+def test_wrong_activity(activity):
+    inputs = np.zeros((1, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"Activity must be 1 rates of 0\.\.1, not"):
+        energy(network(), inputs, execute(network(), inputs), activity)
+
+
+def test_wrong_trace():
+    inputs = np.zeros((2, 3), np.uint8)
+    trace = execute(network(), inputs)
+    with pytest.raises(ValueError, match="Energy needs at least one sample"):
+        energy(network(), inputs[:0], trace)
+    with pytest.raises(ValueError, match="of the 1 samples given, not of 2 with 1"):
+        energy(network(), inputs[:1], trace)
+    with pytest.raises(ValueError, match="of the 2 samples given, not of 2 with 0"):
+        energy(network(), inputs, execute(network(), inputs, record=False))
+
+
+def test_reports_are_json():
+    net = network()
+    inputs = np.array([[255, 3, 0]])
+    found = json.loads(json.dumps(energy(net, inputs, execute(net, inputs)).to_dict()))
+    assert found["samples"] == 1 and len(found["layers"]) == 2
+    found = json.loads(json.dumps(summary(net)))
+    assert found["arch"] == "3-2-2" and found["metadata"] == {"recipe": "by hand"}
+    assert found["layers"][0]["plus"] == 3 and found["layers"][0]["minus"] == 1
+    assert found["layers"][0]["threshold"] == [100, 70000]
+    assert found["layers"][1]["readout"] == "last"
+    assert found["layers"][0]["bounds"]["plus_max"] == 510
+    assert found["memory"]["count"] == 10
+
+
+def test_importing_needs_no_torch():
+    code = "import sys, model.accounting; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
