@@ -186,11 +186,11 @@ def _checked_content(path: Path) -> tuple[bytes, dict[str, Any]]:
 
     The header says how long the data must be; they are read only if the file has just that length.
     """
+    # Asked before it is opened, because opening a pipe waits for a writer.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise NetworkError("is not a regular file")
     with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise NetworkError("is not a regular file")
-        size = status.st_size
+        size = os.fstat(file.fileno()).st_size
         if size < PREFIX:
             raise NetworkError(f"is truncated: {size} bytes", "header", f"at least {PREFIX} bytes")
         prefix = file.read(PREFIX)
