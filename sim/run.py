@@ -1,0 +1,298 @@
+"""Run networks on the Verilog of the core, and collect all that it does."""
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from hw.core import Core
+from hw.parameters import CoreParameters
+from hw.shapes import ConfigWrite, ReadoutBeat, trace_layout
+from mapping.program import Program
+
+from sim.decode import decode_readouts, decode_trace, read_records
+from sim.errors import SimulationError
+from sim.layout import pack, word_bytes
+from sim.process import SimulatorProcess
+from sim.testbench import SCRIPT, record_type
+from sim.verilator import build, scratch
+from sim.waves import write_waves
+
+__all__ = ["SimulationResult", "simulate", "simulate_many"]
+
+# Cycles without any transfer, trace included, that make a hang.
+_PATIENCE = 200_000
+
+# The core's module in Verilog.
+_TOP = "core"
+
+# Seconds between two looks at how far the simulators are.
+_POLL = 0.1
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What the core computed for a network's samples, and when.
+
+    Attributes
+    ----------
+    spikes
+        bool (samples, steps, neurons) of each spiking layer; empty without ``record``.
+    membranes
+        int32 (samples, steps, neurons) of each layer, as stored after the step, readout included;
+        empty without ``record``.
+    readout
+        int64 (samples, outputs).
+    classes
+        int64 (samples,): the core's own argmax.
+    cycles
+        int64 (samples,): from the last result of the sample before to the sample's own last
+        result; for the first sample, from its first input beat.
+    total_cycles
+        From the first input beat to the last result.
+    latency_first
+        Cycles of the first sample, which does not overlap with any before it.
+    seed
+        Seed of the stalls.
+    """
+
+    spikes: tuple[np.ndarray, ...]
+    membranes: tuple[np.ndarray, ...]
+    readout: np.ndarray
+    classes: np.ndarray
+    cycles: np.ndarray
+    total_cycles: int
+    latency_first: int
+    seed: int
+
+
+def simulate(program: Program, inputs: np.ndarray, *, jobs: int = 1, record: bool = True,
+             stalls: float = 0.0, seed: int = 1, waves: Path | None = None,
+             progress: Callable[[int], None] | None = None,
+             patience: int = _PATIENCE) -> SimulationResult:
+    """Run samples through the core, with its network loaded over the configuration stream.
+
+    Parameters
+    ----------
+    program
+        The network, compiled for the core.
+    inputs
+        uint8 (samples, inputs) for a static input, (samples, steps, inputs) for spikes.
+    jobs
+        Simulators that share the samples. All but the first begin one sample early, so that
+        without stalls the results do not depend on ``jobs``, cycles included.
+    record
+        Record every spike and membrane, too.
+    stalls
+        Share of the cycles, 0 to below 1, in which each end of each stream is unwilling.
+    seed
+        Seed of the stalls.
+    waves
+        Where to write a waveform of the first sample, see :mod:`sim.waves`.
+    progress
+        Called with the number of samples done, now and then.
+    patience
+        Cycles without any transfer that make a hang.
+
+    Raises
+    ------
+    SimulationError
+        If the simulator can't be built, fails or hangs, or the core breaks its protocol.
+    ValueError
+        If an argument is out of range.
+    """
+    if jobs < 1:
+        raise ValueError(f"Number of jobs must be at least 1, not {jobs}")
+    if waves is not None:
+        write_waves(program, inputs[:1], waves)
+    ends = np.linspace(0, len(inputs), min(jobs, max(1, len(inputs))) + 1).astype(int)
+    starts = [0, *(ends[1:-1] - 1)]
+    shards = [[_Run(program, inputs[start:end], start)]
+              for start, end in zip(starts, ends[1:], strict=True)]
+    parts = _simulate(shards, record=record, stalls=stalls, seed=seed, patience=patience,
+                      progress=progress)
+    return _joined([part for part, in parts])
+
+
+def simulate_many(runs: Sequence[tuple[Program, np.ndarray]], *, record: bool = True,
+                  stalls: float = 0.0, seed: int = 1,
+                  patience: int = _PATIENCE) -> list[SimulationResult]:
+    """Run several networks one after the other on one core, which is reset only once.
+
+    Parameters
+    ----------
+    runs
+        Programs, all for the same core, and their inputs.
+    record, stalls, seed, patience
+        As for :func:`simulate`.
+
+    Raises
+    ------
+    SimulationError, ValueError
+        As for :func:`simulate`.
+    """
+    results, = _simulate([[_Run(*run) for run in runs]], record=record, stalls=stalls, seed=seed,
+                         patience=patience, progress=None)
+    return results
+
+
+class _Run:
+    """A program and its samples, as words of the streams."""
+
+    def __init__(self, program: Program, inputs: np.ndarray, first: int = 0):
+        self.program = program
+        self.beats = program.pack_inputs(inputs)
+        self.samples = len(self.beats)
+        #: Number of the first sample in messages.
+        self.first = first
+        #: Words that it gives on the output stream.
+        self.results = self.samples * program.network.outputs
+        if not self.samples:
+            raise ValueError("There must be at least one sample to simulate")
+
+    def phases(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the words of each input stream in turn."""
+        address, word = np.array(self.program.config_writes(), np.int64).T
+        yield "config", pack(ConfigWrite, {"address": address, "data": word})
+        yield "i", self.beats.reshape(-1, self.beats.shape[-1])
+
+    def decode(self, results: np.ndarray, trace: np.ndarray | None, begin: int,
+               seed: int) -> SimulationResult:
+        """Make a result of the records of this run, which began in cycle ``begin``."""
+        network, parameters = self.program.network, self.program.parameters
+        readouts = decode_readouts(results, parameters, network.outputs, first=self.first)
+        spikes, membranes = ((), ()) if trace is None else decode_trace(
+            trace, parameters, [layer.outputs for layer in network.layers], network.timesteps,
+            self.samples, first=self.first)
+        cycles = np.diff(readouts.last, prepend=begin - 1)
+        return SimulationResult(
+            spikes=spikes, membranes=membranes, readout=readouts.values,
+            classes=readouts.classes, cycles=cycles, total_cycles=int(cycles.sum()),
+            latency_first=int(cycles[0]), seed=seed)
+
+
+class _Shard:
+    """A simulator at work on runs, in a folder of its own."""
+
+    def __init__(self, runs: Sequence[_Run], folder: Path, *, record: bool, stalls: float,
+                 seed: int, patience: int):
+        self._runs, self._folder = runs, folder
+        self._record, self._seed, self._patience = record, seed, patience
+        self._parameters = runs[0].program.parameters
+        folder.mkdir()
+        ports = []
+        for port, words in (phase for run in runs for phase in run.phases()):
+            np.save(folder / f"phase{len(ports)}.npy", words)
+            ports.append(port)
+        (folder / "script.json").write_text(json.dumps({
+            "phases": ports, "sinks": {"o": sum(run.results for run in runs)},
+            "monitors": ["trace"] if record else [],
+            "stalls": stalls, "seed": seed, "patience": patience,
+        }))
+        self.process = SimulatorProcess(
+            _simulator(self._parameters, record), top=_TOP, test_module="sim.testbench",
+            folder=folder, seed=seed, environment={SCRIPT: str(folder)})
+
+    @property
+    def done(self) -> int:
+        """Samples whose results are there."""
+        file = self._folder / "o.records"
+        record = record_type(word_bytes(ReadoutBeat(self._parameters))).itemsize
+        results = file.stat().st_size // record if file.exists() else 0
+        done = 0
+        for run in self._runs:
+            done += min(run.samples, results // run.program.network.outputs)
+            results = max(0, results - run.results)
+        return done
+
+    def decode(self) -> list[SimulationResult]:
+        """Return what the simulator, which has ended, recorded of each run."""
+        self.process.check()
+        if (self._folder / "hang").exists():
+            self._raise_hang()
+        results = read_records(self._folder / "o.records", ReadoutBeat(self._parameters))
+        expected = sum(run.results for run in self._runs)
+        if len(results) != expected:
+            raise SimulationError(f"Output stream: {len(results)} beats where {expected} belong")
+        trace = read_records(self._folder / "trace.records",
+                             trace_layout(self._parameters)) if self._record else None
+        begins = np.load(self._folder / "phases.npy")[1::2]
+        decoded = []
+        for run, begin in zip(self._runs, begins, strict=True):
+            mine, results = np.split(results, [run.results])
+            visits = None
+            if trace is not None:
+                # The last result of a network comes after all its visits.
+                end = np.searchsorted(trace["cycle"], mine["cycle"][-1], side="right")
+                visits, trace = np.split(trace, [end])
+            decoded.append(run.decode(mine, visits, int(begin), self._seed))
+        return decoded
+
+    def _raise_hang(self) -> NoReturn:
+        """Name the sample that did not come out."""
+        done = self.done
+        for index, run in enumerate(self._runs):
+            if done < run.samples:
+                network = f"network {index}, " if len(self._runs) > 1 else ""
+                raise SimulationError(
+                    f"Core hangs: nothing moved for {self._patience} cycles while {network}"
+                    f"sample {run.first + done} was due ({done} of {run.samples} came out; seed "
+                    f"{self._seed}), see {self._folder}")
+            done -= run.samples
+        raise SimulationError(f"Core does not come to rest after the last sample, see "
+                              f"{self._folder}")
+
+
+def _simulate(shards: Sequence[Sequence[_Run]], *, record: bool, stalls: float, seed: int,
+              patience: int, progress: Callable[[int], None] | None
+              ) -> list[list[SimulationResult]]:
+    """Run shards side by side, each its runs one after the other."""
+    if not 0 <= stalls < 1:
+        raise ValueError(f"Share of stalls must be in 0..1, 1 excluded, not {stalls}")
+    with scratch("run") as folder, contextlib.ExitStack() as stack:
+        working = []
+        for number, runs in enumerate(shards):
+            working.append(_Shard(runs, folder / str(number), record=record, stalls=stalls,
+                                  seed=seed, patience=patience))
+            stack.callback(working[-1].process.kill)
+        ended = 0
+        while ended < len(working):
+            running = [shard for shard in working if shard.process.running()]
+            for shard in working:
+                if shard not in running:
+                    shard.process.check()
+            ended = len(working) - len(running)
+            if progress is not None:
+                # All shards but the first repeat a sample.
+                progress(sum(max(0, shard.done - (number > 0))
+                             for number, shard in enumerate(working)))
+            if running:
+                running[0].process.wait(_POLL)
+        return [shard.decode() for shard in working]
+
+
+def _joined(parts: Sequence[SimulationResult]) -> SimulationResult:
+    """Put the results of shards together, without the samples that they repeat."""
+    first = parts[0]
+
+    def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate([arrays[0], *(array[1:] for array in arrays[1:])])
+
+    cycles = join([part.cycles for part in parts])
+    return SimulationResult(
+        spikes=tuple(map(join, zip(*(part.spikes for part in parts), strict=True))),
+        membranes=tuple(map(join, zip(*(part.membranes for part in parts), strict=True))),
+        readout=join([part.readout for part in parts]),
+        classes=join([part.classes for part in parts]),
+        cycles=cycles, total_cycles=int(cycles.sum()), latency_first=first.latency_first,
+        seed=first.seed)
+
+
+@functools.cache
+def _simulator(parameters: CoreParameters, trace: bool) -> Path:
+    """Return the simulator of a core; a process asks the disk for it only once."""
+    return build(Core(parameters, trace=trace), name=_TOP)
