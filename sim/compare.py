@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from model.network import IntegerNetwork
 
+from model.network import IntegerNetwork
 from sim.run import SimulationResult
 
 __all__ = ["Comparison", "Mismatch", "compare"]
@@ -16,22 +16,22 @@ class Golden(Protocol):
 
     @property
     def spikes(self) -> tuple[np.ndarray, ...]:
-        """bool (samples, steps, neurons) of each spiking layer."""
+        """Spikes, bool (samples, steps, neurons) of each spiking layer."""
         ...
 
     @property
     def membranes(self) -> tuple[np.ndarray, ...]:
-        """int32 (samples, steps, neurons) of each layer."""
+        """Membranes, int32 (samples, steps, neurons) of each layer."""
         ...
 
     @property
     def readout(self) -> np.ndarray:
-        """int64 (samples, outputs)."""
+        """Results, int64 (samples, outputs)."""
         ...
 
     @property
     def classes(self) -> np.ndarray:
-        """int64 (samples,)."""
+        """Their argmax, int64 (samples,)."""
         ...
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib import data
+
 from hw.parameters import CoreParameters
 from hw.shapes import ReadoutBeat, trace_layout
-
 from sim.errors import SimulationError
 from sim.layout import bits, unpack, word_bytes
 from sim.testbench import record_type
@@ -167,8 +167,8 @@ def _check_visits(records: np.ndarray, layout: data.StructLayout, expected: np.n
         right = (dict(zip(names, wanted[at].tolist(), strict=True)) if at < len(wanted)
                  else "nothing more")
         raise SimulationError(
-            f"Trace: visit {at % len(expected)} of sample {first + at // len(expected)} is {found}, "
-            f"and should be {right}")
+            f"Trace: visit {at % len(expected)} of sample {first + at // len(expected)} is "
+            f"{found}, and should be {right}")
 
 
 def _field(words: np.ndarray, layout: data.StructLayout, name: str, *,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+
 from hw.core import Core
 from hw.parameters import CoreParameters
 from hw.shapes import ConfigWrite, ReadoutBeat, trace_layout
 from mapping.program import Program
-
 from sim.decode import decode_readouts, decode_trace, read_records
 from sim.errors import SimulationError
 from sim.layout import pack, word_bytes

@@ -18,10 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import cocotb_tools.config as cocotb_config
-from amaranth.back import rtlil
 
 from sim.errors import SimulationError, tail
-from sim.verilog import component_ports, to_verilog
+from sim.verilog import component_ports, to_rtlil, to_verilog
 
 __all__ = ["build", "scratch"]
 
@@ -58,8 +57,7 @@ def build(component, *, name: str) -> Path:
     SimulationError
         If a tool is missing or fails; the message ends with the last lines of the log.
     """
-    design = rtlil.convert(component, name=name, ports=component_ports(component),
-                           emit_src=False)
+    design = to_rtlil(component, name)
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
     executable = cache / f"{name}-{_digest(design, *_tools(), _VERILATOR_FLAGS, _MAKE_VARIABLES)}"

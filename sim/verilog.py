@@ -1,9 +1,10 @@
-"""Readable Verilog of a component."""
+"""Components as readable Verilog, and as RTLIL for Yosys."""
 
 import os
 import re
 import shutil
 import sysconfig
+from importlib import import_module
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -11,7 +12,10 @@ from amaranth.hdl import Signal, Value
 
 from sim.errors import SimulationError
 
-__all__ = ["component_ports", "to_verilog"]
+__all__ = ["component_ports", "to_rtlil", "to_verilog"]
+
+# The stubs of Amaranth's types lack this module.
+_rtlil = import_module("amaranth.back.rtlil")
 
 # Signals of no width (an index into one thing) are declared, as two bits, and never used.
 _EMPTY_WIRE = re.compile(r"^ *(wire|reg) \[-1:0\] .*;\n", re.MULTILINE)
@@ -39,6 +43,12 @@ def to_verilog(component, name: str) -> str:
     except verilog.YosysError as error:
         raise SimulationError(f"Yosys can't convert {name} to Verilog: {error}") from error
     return _EMPTY_WIRE.sub("", text)
+
+
+def to_rtlil(component, name: str, platform: str | None = None) -> str:
+    """Return ``component`` as the RTLIL module ``name``, the same text for the same design."""
+    return _rtlil.convert(component, name=name, ports=component_ports(component),
+                          platform=platform, emit_src=False)
 
 
 def component_ports(component) -> list[Signal]:

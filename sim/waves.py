@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+
 from hw.core import Core
-from hw.shapes import ReadoutBeat
 from mapping.program import Program
 from model.files import atomic_write
-
 from sim.pysim import simulate, stream_get_all, stream_put_all
 
 __all__ = ["write_waves"]
