@@ -37,6 +37,16 @@ class Program:
         """The core that the program is for."""
         return self.plan.parameters
 
+    @property
+    def timesteps(self) -> int:
+        """Steps of a sample."""
+        return self.network.timesteps
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Neurons of each layer, the readout last."""
+        return tuple(layer.outputs for layer in self.network.layers)
+
     def image(self) -> dict[str, list]:
         """Return the first contents of a core's memories, for ``Core(..., image=...)``."""
         return self.memories
