@@ -142,13 +142,15 @@ RECIPES = {
         student=Schedule(epochs=60, rate=4e-3, decay=1e-2),
     ),
     "mnist": Recipe(
-        arch="784-256-10", timesteps=4, batch=256, shift=2, label_smoothing=0.1,
-        teacher=Schedule(epochs=30, rate=4e-3, decay=1e-2),
-        student=Schedule(epochs=60, rate=4e-3, decay=1e-2),
+        arch="784-256-10", timesteps=4, batch=512, shift=2, label_smoothing=0.1,
+        teacher=Schedule(epochs=20, rate=6e-3, decay=0.1),
+        student=Schedule(epochs=60, rate=6e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
     ),
     "fashion-mnist": Recipe(
-        arch="784-256-10", timesteps=4, batch=256, shift=1, mirror=True, label_smoothing=0.1,
-        teacher=Schedule(epochs=30, rate=4e-3, decay=1e-2),
-        student=Schedule(epochs=60, rate=4e-3, decay=1e-2),
+        arch="784-256-10", timesteps=4, batch=512, shift=1, mirror=True, label_smoothing=0.1,
+        teacher=Schedule(epochs=20, rate=6e-3, decay=0.1),
+        student=Schedule(epochs=60, rate=6e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
     ),
 }

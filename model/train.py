@@ -6,8 +6,9 @@ same result again on the same machine with the same number of threads.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 
 from model.calibrate import CalibrationSettings, calibration_loss, distillation
 from model.data import Coding, Dataset, encode
-from model.fold import FoldReport, fold
+from model.fold import FoldReport, RoundingCost, fold, rounding_cost
 from model.layers import SpikingNetwork, as_inputs
 from model.network import IntegerNetwork
 from model.recipes import Recipe, Schedule
@@ -49,7 +50,8 @@ class TrainingResult:
     float_accuracy: float
     ternary_accuracy: float
     integer_accuracy: float
-    fold_report: FoldReport
+    fold_report: FoldReport         #: widths, and the cost of rounding on training samples
+    rounding: RoundingCost          #: the cost of rounding on the test set
 
 
 class _Augmenter:
@@ -136,9 +138,17 @@ def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Sched
     model.eval()
 
 
-def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1,
+def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
           progress: Callable[[Progress], None] | None = None) -> TrainingResult:
     """Carry out a recipe.
+
+    Parameters
+    ----------
+    threads : int
+        PyTorch's threads meanwhile. More than one help large layers on an idle machine, slow
+        training down on a busy one, and change the rounding of sums, thus the result of a seed.
+    progress : callable, optional
+        Called after every epoch. What it raises ends the training.
 
     Raises
     ------
@@ -148,7 +158,13 @@ def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1,
         If the ternary network does not fit the integer limits.
     """
     recipe.check(dataset)
+    with _threads(threads):
+        return _train(recipe, dataset, seed, progress)
 
+
+def _train(recipe: Recipe, dataset: Dataset, seed: int,
+           progress: Callable[[Progress], None] | None) -> TrainingResult:
+    """Train teacher and student, fold, and measure on the test set."""
     def report(stage: str, epochs: int) -> Callable[[int, float], None]:
         def tell(epoch: int, loss: float) -> None:
             if progress is not None:
@@ -178,14 +194,23 @@ def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1,
     network, fold_report = fold(student, recipe.coding, calibration, labels, recipe.fold,
                                 metadata={"dataset": dataset.name, "arch": recipe.arch,
                                           "seed": str(seed)})
-    from model.golden import execute
-
-    integer = execute(network, test, record=False).classes
+    rounding = rounding_cost(student, network, test, dataset.test_y)
     return TrainingResult(
         recipe, seed, teacher, student, network,
-        float(np.mean(predict(teacher, test) == dataset.test_y)),
-        float(np.mean(predict(student, test) == dataset.test_y)),
-        float(np.mean(integer == dataset.test_y)), fold_report)
+        float_accuracy=float(np.mean(predict(teacher, test) == dataset.test_y)),
+        ternary_accuracy=rounding.float_accuracy, integer_accuracy=rounding.integer_accuracy,
+        fold_report=fold_report, rounding=rounding)
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Let PyTorch use so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _rate(done: float) -> float:

@@ -1,0 +1,129 @@
+"""Neurons by hand, the fused time loop against single steps, and the surrogates."""
+
+import itertools
+
+import pytest
+import torch
+
+from model.network import Reset
+from model.neuron import NeuronSettings, leak_factor, run, step
+from model.surrogate import Surrogate, derivative, spike
+
+LEAKS = ((), (1,), (2, 4))
+
+
+def by_steps(current: torch.Tensor, threshold: torch.Tensor, steps: int,
+             settings: NeuronSettings) -> torch.Tensor:
+    """Run neurons by a loop over `step`, differentiated by autograd."""
+    v = settings.v_init * threshold * torch.ones_like(current[0] if current.dim() == 3 else current)
+    spikes = []
+    for t in range(steps):
+        fired, v = step(v, current[t] if current.dim() == 3 else current, threshold, settings)
+        spikes.append(fired)
+    return torch.stack(spikes)
+
+
+def test_soft_reset_by_hand():
+    settings = NeuronSettings(leak=(1,), reset=Reset.SOFT)
+    v, threshold, trace = torch.zeros(1), torch.tensor(1.0), []
+    for current in (0.6, 0.6, 0.6, 1.2):
+        spikes, v = step(v, torch.tensor([current]), threshold, settings)
+        trace.append((spikes.item(), round(v.item(), 6)))
+    assert trace == [(0, 0.6), (0, 0.9), (1, 0.05), (1, 0.225)]
+
+
+def test_hard_reset_by_hand():
+    settings = NeuronSettings(reset=Reset.HARD)
+    v, threshold, trace = torch.zeros(1), torch.tensor(1.0), []
+    for current in (0.75, 0.75, 0.25, 0.75):
+        spikes, v = step(v, torch.tensor([current]), threshold, settings)
+        trace.append((spikes.item(), v.item()))
+    assert trace == [(0, 0.75), (1, 0.0), (0, 0.25), (1, 0.0)]
+
+
+def test_threshold_is_inclusive():
+    spikes = run(torch.full((1, 1), 0.5), torch.tensor(1.0), 4, NeuronSettings())
+    assert spikes.flatten().tolist() == [0, 1, 0, 1]
+
+
+def test_initial_membrane():
+    spikes = run(torch.full((1, 1), 0.5), torch.tensor(1.0), 4, NeuronSettings(v_init=0.5))
+    assert spikes.flatten().tolist() == [1, 0, 1, 0]
+
+
+def test_leak_factor():
+    assert [leak_factor(leak) for leak in LEAKS] == [1, 0.5, 1 - 1 / 4 - 1 / 16]
+
+
+@pytest.mark.parametrize(("leak", "reset", "static"),
+                         list(itertools.product(LEAKS, Reset, (True, False))))
+@pytest.mark.parametrize("surrogate", Surrogate)
+def test_fused_loop_equals_steps(leak, reset, static, surrogate):
+    """Spikes and both gradients."""
+    generator = torch.Generator().manual_seed(11)
+    settings = NeuronSettings(leak=leak, reset=reset, v_init=0.25, surrogate=surrogate, width=0.8)
+    shape = (5, 7) if static else (6, 5, 7)
+    current = torch.randn(shape, generator=generator, dtype=torch.float64) + 0.4
+    upstream = torch.randn((6, 5, 7), generator=generator, dtype=torch.float64)
+    outcomes = []
+    for runner in (run, by_steps):
+        inputs = current.clone().requires_grad_()
+        threshold = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+        spikes = runner(inputs, threshold, 6, settings)
+        spikes.backward(upstream)
+        outcomes.append((spikes.detach(), inputs.grad, threshold.grad))
+    for fused, stepped in zip(*outcomes, strict=True):
+        torch.testing.assert_close(fused, stepped)
+    assert 0.1 < outcomes[0][0].mean() < 0.9
+
+
+def test_threshold_a_channel():
+    current = torch.tensor([[0.5, 0.5]], requires_grad=True)
+    threshold = torch.tensor([0.5, 1.0], requires_grad=True)
+    spikes = run(current, threshold, 2, NeuronSettings())
+    assert spikes[:, 0].tolist() == [[1, 0], [1, 1]]
+    spikes.sum().backward()
+    assert threshold.grad is not None and threshold.grad.shape == (2,)
+
+
+@pytest.mark.parametrize("surrogate", Surrogate)
+@pytest.mark.parametrize("width", [0.5, 1.0, 2.0])
+def test_surrogates_have_unit_area_and_are_even(surrogate, width):
+    x = torch.linspace(-200, 200, 200_001, dtype=torch.float64)
+    curve = derivative(x, surrogate, width)
+    assert torch.trapezoid(curve, x).item() == pytest.approx(1, abs=5e-3)
+    torch.testing.assert_close(curve, curve.flip(0))
+    assert curve.argmax().item() == 100_000 or surrogate is Surrogate.RECTANGLE
+
+
+@pytest.mark.parametrize(("surrogate", "expected"), [
+    (Surrogate.TRIANGLE, [0.0, 0.5, 1.0, 0.75]),
+    (Surrogate.RECTANGLE, [0.0, 0.0, 1.0, 1.0]),
+    (Surrogate.SIGMOID, [0.19661, 0.23500, 0.25, 0.24613]),
+    (Surrogate.ATAN, [0.09200, 0.28840, 1.0, 0.61848]),
+])
+def test_surrogate_values(surrogate, expected):
+    x = torch.tensor([-1.0, 0.5, 0.0, 0.25])
+    torch.testing.assert_close(derivative(x, surrogate, 1.0), torch.tensor(expected),
+                               atol=1e-5, rtol=0)
+
+
+def test_spike_is_a_step_with_a_surrogate_gradient():
+    x = torch.tensor([-0.5, 0.0, 0.25, 3.0], requires_grad=True)
+    fired = spike(x)
+    assert fired.tolist() == [0, 1, 1, 1]
+    fired.sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([0.5, 1.0, 0.75, 0.0]))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"leak": (0,)}, r"Leak must be at most two shifts from 1 to 15, not \(0,\)"),
+    ({"leak": (1, 2, 3)}, "Leak must be at most two shifts"),
+    ({"leak": (16,)}, "Leak must be at most two shifts"),
+    ({"threshold": 0.0}, "threshold must be positive, not 0.0"),
+    ({"width": float("inf")}, "width must be positive, not inf"),
+    ({"v_init": float("nan")}, "v_init must be finite"),
+])
+def test_bad_settings(changes, message):
+    with pytest.raises(ValueError, match=message):
+        NeuronSettings(**changes)

@@ -1,0 +1,240 @@
+"""Training end to end on small real and made-up data."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from model.calibrate import CalibrationSettings
+from model.data import Coding, Dataset, encode, load
+from model.golden import execute
+from model.layers import SpikingNetwork, as_inputs
+from model.network import IntegerNetwork
+from model.neuron import NeuronSettings
+from model.quantise import QuantiserSettings
+from model.recipes import RECIPES, Recipe, RecipeError, Schedule, parse_arch
+from model.train import Progress, TrainingResult, fit, predict, shifted, train
+
+SHORT = Schedule(epochs=3, rate=1e-2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small tensors on a busy machine: more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def stripes(samples: int = 400, *, steps: int = 0) -> Dataset:
+    """Return noisy 6x6 images of a bright row 0, 2 or 4; with `steps`, binary events of them."""
+    random = np.random.default_rng(9)
+    labels = random.integers(0, 3, samples)
+    images = random.integers(0, 120, (samples, 6, 6))
+    images[np.arange(samples), 2 * labels] += 130
+    images = images.astype(np.uint8)
+    if steps:
+        images = encode(images, Coding.RATE, steps).reshape(samples, steps, 6, 6)
+    half = samples // 2
+    return Dataset("stripes", images[:half], labels[:half], images[half:], labels[half:])
+
+
+def recipe(**changes) -> Recipe:
+    """Return a recipe for `stripes`."""
+    return Recipe(**{"arch": "36-16-3", "timesteps": 3, "teacher": SHORT, "student": SHORT,
+                     "batch": 20, **changes})
+
+
+def same(a: IntegerNetwork, b: IntegerNetwork) -> bool:
+    """Whether two networks hold the same numbers."""
+    return all(np.array_equal(getattr(x, name), getattr(y, name))
+               for x, y in zip(a.layers, b.layers, strict=True)
+               for name in ("weights", "gain_plus", "gain_minus", "bias", "threshold"))
+
+
+@pytest.fixture(scope="module")
+def digits() -> TrainingResult:
+    """Train the digits' recipe with a quarter of its epochs."""
+    full = RECIPES["digits"]
+    short = dataclasses.replace(
+        full, teacher=dataclasses.replace(full.teacher, epochs=full.teacher.epochs // 4),
+        student=dataclasses.replace(full.student, epochs=full.student.epochs // 4))
+    return train(short, load("digits"), seed=2)
+
+
+def test_digits_are_learned(digits):
+    assert digits.float_accuracy > 0.955
+    assert digits.ternary_accuracy > 0.95
+    assert abs(digits.integer_accuracy - digits.ternary_accuracy) <= 0.01
+
+
+def test_accuracies_are_those_of_the_models(digits):
+    data = load("digits")
+    test = encode(data.test_x, Coding.STATIC, 4)
+    assert digits.float_accuracy == np.mean(predict(digits.float_model, test) == data.test_y)
+    assert digits.ternary_accuracy == np.mean(predict(digits.ternary_model, test) == data.test_y)
+    classes = execute(digits.network, test, record=False).classes
+    assert digits.integer_accuracy == np.mean(classes == data.test_y)
+    assert digits.rounding.samples == 360
+
+
+def test_digits_fit_the_hardware(digits):
+    assert not digits.fold_report.calibration.measurable
+    for layer in digits.fold_report.layers:
+        assert layer.gain_bits <= 8 and layer.bias_bits <= 20 and layer.threshold_bits <= 20
+        assert layer.membrane_bits <= 24 and not layer.saturates
+    assert dict(digits.network.metadata)["dataset"] == "digits"
+    assert dict(digits.network.metadata)["seed"] == "2"
+
+
+def test_teacher_is_left_as_it_was():
+    data, spec = stripes(), recipe()
+    teacher = SpikingNetwork(spec.sizes, 3, neuron=spec.neuron, seed=1)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    student = SpikingNetwork(spec.sizes, 3, neuron=spec.neuron, quantiser=spec.quantiser, seed=2)
+    fit(student, data, spec, SHORT, seed=3, teacher=teacher)
+    for name, value in teacher.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert not teacher.training and not student.training
+
+
+def test_calibration_makes_spikes_alike():
+    """With the calibration loss the ternary network spikes more like its teacher."""
+    data = stripes()
+    inputs = as_inputs(encode(data.test_x, Coding.STATIC, 3))
+    distances = []
+    for beta in (0.0, 5.0):
+        spec = recipe(calibration=CalibrationSettings(beta=beta, distillation=0, warm_start=False),
+                      student=Schedule(epochs=10, rate=1e-2))
+        result = train(spec, data, seed=4)
+        with torch.no_grad():
+            ours, theirs = (model(inputs).spikes[0].mean(0)
+                            for model in (result.ternary_model, result.float_model))
+        distances.append((1 - torch.cosine_similarity(ours, theirs)).mean().item())
+    assert distances[1] < 0.8 * distances[0]
+
+
+def test_warm_start_copies_the_teacher():
+    spec = recipe()
+    teacher = SpikingNetwork(spec.sizes, 3, neuron=NeuronSettings(threshold=0.7), seed=1)
+    student = SpikingNetwork(spec.sizes, 3, neuron=spec.neuron, quantiser=QuantiserSettings(),
+                             seed=2)
+    student.warm_start(teacher)
+    for ours, theirs in zip(student.spiking_layers(), teacher.spiking_layers(), strict=True):
+        torch.testing.assert_close(ours.weight, theirs.weight)
+        torch.testing.assert_close(ours.threshold, theirs.threshold)
+    with torch.no_grad():
+        student.readout.weight.zero_()
+    assert teacher.readout.weight.any()
+
+
+def test_a_seed_repeats_itself():
+    data, spec = stripes(), recipe(shift=1, mirror=True)
+    state = torch.get_rng_state()
+    first, second, other = (train(spec, data, seed=seed).network for seed in (5, 5, 6))
+    assert same(first, second) and not same(first, other)
+    torch.testing.assert_close(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("coding", Coding)
+def test_codings(coding):
+    steps = 6
+    data = stripes(steps=steps if coding is Coding.EVENTS else 0)
+    spec = recipe(coding=coding, timesteps=steps, teacher=Schedule(8, 1e-2),
+                  student=Schedule(8, 1e-2))
+    result = train(spec, data, seed=1)
+    assert min(result.float_accuracy, result.ternary_accuracy, result.integer_accuracy) > 0.9
+    assert result.network.timesteps == steps
+
+
+def test_progress_and_interrupt():
+    seen: list[Progress] = []
+    train(recipe(), stripes(), progress=seen.append)
+    assert [(p.stage, p.epoch, p.epochs) for p in seen] == [
+        *(("float", n, 3) for n in (1, 2, 3)), *(("ternary", n, 3) for n in (1, 2, 3))]
+    assert all(np.isfinite(p.loss) and p.loss > 0 for p in seen)
+
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), stripes(), progress=interrupt)
+
+
+def test_shifting_moves_images():
+    images = torch.zeros(2000, 5, 5, dtype=torch.uint8)
+    images[:, 2, 2] = 1
+    moved = shifted(images, 2, torch.Generator().manual_seed(1))
+    assert moved.sum((1, 2)).eq(1).all()
+    counts = moved.sum(0)
+    assert counts.min() > 40 and counts.sum() == 2000
+
+
+def test_one_batch_for_small_sets():
+    result = train(recipe(batch=10_000), stripes(), seed=1)
+    assert result.network.inputs == 36
+
+
+@pytest.mark.parametrize(("arch", "sizes"), [
+    ("784-256-10", (784, 256, 10)), ("4-2", (4, 2)), ("1-1-1-1", (1, 1, 1, 1))])
+def test_arch(arch, sizes):
+    assert parse_arch(arch) == sizes
+
+
+@pytest.mark.parametrize("arch", ["", "784", "784-", "784--10", "784-0-10", "784-x-10", "-784-10",
+                                  "784-2.5-10", "784-²-10"])
+def test_bad_arch(arch):
+    with pytest.raises(RecipeError, match="positive sizes from input to classes.*not '"):
+        parse_arch(arch)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"arch": "35-16-3"}, r"36-?.*has 35 inputs, but samples of stripes have 36|"
+                          r"35 inputs, but samples of stripes have 36 values \(6, 6\)"),
+    ({"arch": "36-16-4"}, "has 4 outputs, but stripes has 3 classes"),
+    ({"arch": "6-16-3", "coding": Coding.EVENTS}, "3 time steps, but the events of stripes have 6"),
+])
+def test_recipe_must_fit_the_data(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        train(recipe(**changes), stripes())
+
+
+def test_augmentation_needs_images():
+    random = np.random.default_rng(1).integers(0, 255, (30, 36), dtype=np.uint8)
+    labels = np.arange(30) % 3
+    flat = Dataset("flat", random, labels, random, labels)
+    with pytest.raises(RecipeError, match="Shifting and mirroring need images"):
+        train(recipe(shift=1), flat)
+    train(recipe(), flat)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"timesteps": 0}, "Time steps must be 1 to 4096, not 0"),
+    ({"batch": 1}, "Batch must be at least 2, not 1"),
+    ({"label_smoothing": 1.0}, "Label smoothing must be within 0..1, not 1.0"),
+    ({"shift": -1}, "Shift must not be negative, not -1"),
+])
+def test_bad_recipe(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe(**changes)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"epochs": 0}, "Epochs must be at least 1, not 0"),
+    ({"rate": 0.0}, "Learning rate must be positive, not 0.0"),
+    ({"decay": -0.1}, "Weight decay must not be negative, not -0.1"),
+])
+def test_bad_schedule(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        Schedule(**{"epochs": 1, "rate": 0.1, **changes})
+
+
+def test_shipped_recipes_fit_their_data():
+    RECIPES["digits"].check(load("digits"))
+    images = np.zeros((10, 28, 28), np.uint8)
+    data = Dataset("images", images, np.arange(10), images, np.arange(10))
+    RECIPES["mnist"].check(data)
+    RECIPES["fashion-mnist"].check(data)
