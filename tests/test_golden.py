@@ -164,6 +164,13 @@ def test_counts_are_exact_in_a_wide_layer():
     assert readout.tolist() == [[3 * 255 * width + 1, 255 * (width - 2)]]
 
 
+def test_a_sum_of_membranes_is_wider_than_a_membrane():
+    layer = DenseLayer(np.zeros((2, 1), int), np.ones(2, int), np.ones(2, int),
+                       np.array([INT32_MAX, -INT32_MAX]), np.zeros(2, int), readout=Readout.SUM)
+    trace = execute(IntegerNetwork(InputCoding.SPIKES, 1, 3, (layer,)), np.zeros((1, 3, 1), bool))
+    assert trace.readout.tolist() == [[3 * INT32_MAX, -3 * INT32_MAX - 2]]
+
+
 def test_ties_go_to_the_lowest_class():
     layer = DenseLayer(np.zeros((4, 1), int), np.ones(4, int), np.ones(4, int),
                        np.array([-3, 5, 5, 5]), np.zeros(4, int), readout=Readout.SUM)

@@ -157,6 +157,20 @@ def test_bounds_of_a_worked_example():
     assert bounds.to_dict()["membrane_min"] == -16340
 
 
+@pytest.mark.parametrize("reset, high", [(Reset.SOFT, 250 + 260), (Reset.HARD, 59 + 260)])
+def test_bounds_know_that_firing_takes_a_membrane_down(reset, high):
+    neuron = DenseLayer(np.array([[1]]), np.array([1]), np.array([1]), np.array([5]),
+                        np.array([60]), reset=reset, v_init=50)
+    one = np.array([1])
+    readout = DenseLayer(np.array([[1]]), one, one, one, np.array([0]),
+                         readout=Readout.LAST)
+    bounds = IntegerNetwork(InputCoding.STATIC, 8, 2, (neuron, readout)).bounds(0)
+    assert bounds.current_low.tolist() == [5] and bounds.current_high.tolist() == [260]
+    # Step 0 sums to 55..310: silent it stays at 55..59, fired it is 0..250 or 0.
+    assert bounds.membrane_low.tolist() == [0]
+    assert bounds.membrane_high.tolist() == [high]
+
+
 def test_bounds_see_saturation_and_survive_runaways():
     assert network(layers=(layer(membrane_bits=12, v_init=0), DenseLayer(**READOUT))) \
         .bounds(0).saturates
