@@ -164,16 +164,18 @@ def test_bounds_know_that_firing_takes_a_membrane_down(reset, high):
     one = np.array([1])
     readout = DenseLayer(np.array([[1]]), one, one, one, np.array([0]),
                          readout=Readout.LAST)
-    bounds = IntegerNetwork(InputCoding.STATIC, 8, 2, (neuron, readout)).bounds(0)
-    assert bounds.current_low.tolist() == [5] and bounds.current_high.tolist() == [260]
     # Step 0 sums to 55..310: silent it stays at 55..59, fired it is 0..250 or 0.
-    assert bounds.membrane_low.tolist() == [0]
-    assert bounds.membrane_high.tolist() == [high]
+    for steps, highest in ((1, 310), (2, high)):
+        bounds = IntegerNetwork(InputCoding.STATIC, 8, steps, (neuron, readout)).bounds(0)
+        assert bounds.current_low.tolist() == [5] and bounds.current_high.tolist() == [260]
+        assert bounds.membrane_low.tolist() == [0]
+        assert bounds.membrane_high.tolist() == [highest]
 
 
 def test_bounds_see_saturation_and_survive_runaways():
-    assert network(layers=(layer(membrane_bits=12, v_init=0), DenseLayer(**READOUT))) \
-        .bounds(0).saturates
+    for bits in (14, 15):
+        tight = layer(leak=(), v_init=0, threshold=np.array([500, 70000]), membrane_bits=bits)
+        assert network(layers=(tight, DenseLayer(**READOUT))).bounds(0).saturates == (bits < 15)
     wild = network(timesteps=4096).bounds(-1)
     assert wild.membrane_low[0] == 4096 * (-2**31 - (2**31 - 1))
     assert wild.saturates and wild.membrane_bits == 45
