@@ -126,18 +126,14 @@ class Monitor:
         self._cycles.append(cycle)
         self.count += 1
 
-    @property
-    def pending(self) -> int:
-        """Words that were recorded and not taken."""
-        return len(self._words)
-
     def take(self) -> tuple[np.ndarray, np.ndarray]:
         """Return and forget what was recorded: int64 cycles (n,), little endian words (n, bytes).
 
         See :mod:`sim.layout` for the words.
         """
         text = "".join(self._words).encode()
-        planes = np.frombuffer(text, np.uint8).reshape(len(self._words), -1) & 1
+        width = len(self._words[0]) if self._words else 0
+        planes = np.frombuffer(text, np.uint8).reshape(len(self._words), width) & 1
         cycles = np.array(self._cycles, np.int64)
         self._words.clear()
         self._cycles.clear()
@@ -188,12 +184,15 @@ class Bench:
     ----------
     cycle
         Cycles since the reset.
+    last
+        The cycle of the last transfer on any stream.
     """
 
     def __init__(self, dut, agents: Sequence[Agent]):
         self._dut = dut
         self._agents = agents
         self.cycle = 0
+        self.last = 0
 
     async def reset(self) -> None:
         """Start the clock and reset the design."""
@@ -203,15 +202,15 @@ class Bench:
             await RisingEdge(self._dut.clk)
         self._dut.rst.value = 0
 
-    async def run(self, until: Callable[[], bool], *, patience: int) -> bool:
-        """Step all agents each cycle until ``until()``, or nothing moved for too long.
+    async def run(self, until: Callable[[], bool], *, cycles: int) -> bool:
+        """Step all agents each cycle until ``until()``, for so many cycles at most.
 
         Parameters
         ----------
         until
-            Asked each cycle.
-        patience
-            Cycles without any transfer before this gives up.
+            Asked whenever something was transferred.
+        cycles
+            Longest run.
 
         Returns
         -------
@@ -219,13 +218,17 @@ class Bench:
             Whether ``until()`` came true.
         """
         edge = RisingEdge(self._dut.clk)
-        last = self.cycle
-        while not until():
+        steps = [agent.step for agent in self._agents]
+        for cycle in range(self.cycle + 1, self.cycle + cycles + 1):
             await edge
-            self.cycle = cycle = self.cycle + 1
-            for agent in self._agents:
-                if agent.step(cycle):
-                    last = cycle
-            if cycle - last >= patience:
-                return False
-        return True
+            moved = False
+            for step in steps:
+                if step(cycle):
+                    moved = True
+            if moved:
+                self.last = cycle
+                if until():
+                    self.cycle = cycle
+                    return True
+        self.cycle += cycles
+        return False

@@ -13,10 +13,12 @@ a word; the files grow as it goes, which shows how far it is. At the end, ``phas
 cycle of each phase's first transfer, and ``hang`` exists if the design got stuck.
 """
 
+import contextlib
 import json
 import os
 import random
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 import cocotb
@@ -24,13 +26,13 @@ import numpy as np
 
 from sim.stream import Bench, Monitor, Sink, Source, always, bernoulli
 
-__all__ = ["FLUSH", "SCRIPT", "record_type"]
+__all__ = ["SCRIPT", "record_type"]
 
 #: Environment variable that names the script.
 SCRIPT = "TERNSPIKE_SCRIPT"
 
-#: Words that are recorded between two writes to a file.
-FLUSH = 128
+# Cycles between two writes to the files of records.
+_SLICE = 5000
 
 # Cycles after the last word that must not bring another one.
 _AFTERMATH = 64
@@ -39,29 +41,6 @@ _AFTERMATH = 64
 def record_type(word_bytes: int) -> np.dtype:
     """Return the type of a record: the cycle of the transfer, and the word."""
     return np.dtype([("cycle", "<i8"), ("word", "u1", (word_bytes,))])
-
-
-class Recorder:
-    """Writes what a sink or monitor records to a file."""
-
-    def __init__(self, monitor: Monitor, path: Path):
-        self._monitor = monitor
-        self._file = path.open("wb", buffering=0)
-
-    def step(self, cycle: int) -> bool:
-        """Move the monitor on by a cycle; tell whether a word was transferred."""
-        moved = self._monitor.step(cycle)
-        if moved and self._monitor.pending >= FLUSH:
-            self.flush()
-        return moved
-
-    def flush(self) -> None:
-        """Write what is pending."""
-        if self._monitor.pending:
-            cycles, words = self._monitor.take()
-            records = np.empty(len(cycles), record_type(words.shape[1]))
-            records["cycle"], records["word"] = cycles, words
-            self._file.write(records.tobytes())
 
 
 class Player:
@@ -118,19 +97,34 @@ async def play(dut) -> None:
     player = Player({port: Source(dut, port, pace=pace) for port in sorted(set(ports))},
                     [(port, folder / f"phase{n}.npy") for n, port in enumerate(ports)])
     sinks = {port: Sink(dut, port, pace) for port in script["sinks"]}
-    monitors = {port: Monitor(dut, port) for port in script["monitors"]}
-    recorders = [Recorder(monitor, folder / f"{port}.records")
-                 for port, monitor in (sinks | monitors).items()]
+    monitors = sinks | {port: Monitor(dut, port) for port in script["monitors"]}
     wanted = [(sinks[port], count) for port, count in script["sinks"].items()]
 
-    bench = Bench(dut, [player, *recorders])
+    def complete() -> bool:
+        return all(sink.count >= count for sink, count in wanted)
+
+    bench = Bench(dut, [player, *monitors.values()])
     await bench.reset()
-    complete = await bench.run(
-        lambda: all(sink.count >= count for sink, count in wanted), patience=script["patience"])
-    if complete:
-        await bench.run(lambda: False, patience=_AFTERMATH)
-    for recorder in recorders:
-        recorder.flush()
+    with contextlib.ExitStack() as stack:
+        files = {port: stack.enter_context((folder / f"{port}.records").open("wb", buffering=0))
+                 for port in monitors}
+        ended = False
+        while not ended and bench.cycle - bench.last < script["patience"]:
+            ended = await bench.run(complete, cycles=min(_SLICE, script["patience"]))
+            _write(monitors, files)
+        if ended:
+            await bench.run(lambda: False, cycles=_AFTERMATH)
+            _write(monitors, files)
     np.save(folder / "phases.npy", np.array(player.first, np.int64))
-    if not complete:
-        (folder / "hang").write_text(f"cycle {bench.cycle}")
+    if not ended:
+        (folder / "hang").touch()
+
+
+def _write(monitors: dict[str, Monitor], files: dict[str, FileIO]) -> None:
+    """Append what was recorded to the files."""
+    for port, monitor in monitors.items():
+        cycles, words = monitor.take()
+        if len(cycles):
+            records = np.empty(len(cycles), record_type(words.shape[1]))
+            records["cycle"], records["word"] = cycles, words
+            files[port].write(records.tobytes())
