@@ -1,0 +1,5 @@
+"""Make ``python -m ternspike`` the command line."""
+
+from ternspike.cli import main
+
+main()

@@ -1,0 +1,189 @@
+"""The command line: options and help; what the commands do is in `ternspike.commands`.
+
+PyTorch, Amaranth and NumPy are imported by the commands that use them, so that ``--help`` is quick.
+"""
+
+import enum
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ternspike import __version__, console
+from ternspike.errors import explain
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Train spiking networks with ternary weights, and run them on the Ternspike core.",
+    no_args_is_help=True, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Coding(enum.StrEnum):
+    """How samples become a network's input: the values of `model.data.Coding`."""
+
+    STATIC = "static"
+    RATE = "rate"
+    EVENTS = "events"
+
+
+Network = Annotated[Path, typer.Argument(
+    metavar="NETWORK", help="Network file, as `ternspike train` writes it.")]
+TrainingSet = Annotated[str, typer.Option(
+    "--dataset", metavar="NAME",
+    help="digits, mnist, fashion-mnist, or an .npz file with train_x, train_y, test_x, test_y.")]
+TestSet = Annotated[str | None, typer.Option(
+    "--dataset", metavar="NAME", show_default=False,
+    help="As for train. Default: the one that the network was trained on.")]
+Data = Annotated[Path | None, typer.Option(
+    "--data", metavar="DIR", show_default=False,
+    help="Folder of MNIST/raw and FashionMNIST/raw. Default: $TERNSPIKE_DATA.")]
+Samples = Annotated[int | None, typer.Option(
+    "--samples", min=1, show_default=False, help="First so many test samples. Default: all.")]
+Core = Annotated[str, typer.Option(
+    "--core", metavar="CORE",
+    help="tiny, small, medium or large; with changes, as medium,planes=2.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Simulators at the same time.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything that is random.")]
+Json = Annotated[Path | None, typer.Option(
+    "--json", metavar="FILE", show_default=False, help="Write the result as JSON, too.")]
+Arch = Annotated[str | None, typer.Option(
+    "--arch", metavar="SIZES", show_default=False,
+    help="Inputs, hidden layers, classes, as 784-256-10. Default: the recipe's.")]
+Timesteps = Annotated[int | None, typer.Option(
+    "--timesteps", min=1, show_default=False, help="Steps of a sample. Default: the recipe's.")]
+Epochs = Annotated[int | None, typer.Option(
+    "--epochs", min=1, show_default=False, help="Of each training. Default: the recipe's.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 could not be done, 2 not understood."""
+    try:
+        app(arguments)
+    except (OSError, RuntimeError, ValueError) as error:
+        message = explain(error)
+        if message is None:
+            raise
+        console.error(message)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    """Print the version and stop, if that is what is wanted."""
+    if wanted:
+        typer.echo(f"ternspike {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def demo(
+    dataset: TrainingSet = "digits", data: Data = None, core: Core = "medium",
+    samples: Samples = None, jobs: Jobs = 2, seed: Seed = 1, arch: Arch = None,
+    timesteps: Timesteps = None, epochs: Epochs = None,
+    output: Annotated[Path, typer.Option(
+        "--output", "-o", metavar="DIR", help="Folder of the results.")] = Path("build/demo"),
+    json: Json = None,
+) -> None:
+    """Do it all: train, fold, run the test set through the RTL, compare, write a report."""
+    from ternspike import commands
+    from ternspike.training import Changes
+
+    commands.demo(dataset, data, Changes(arch, timesteps, epochs), core=core, count=samples,
+                  jobs=jobs, seed=seed, folder=output, json=json)
+
+
+@app.command()
+def train(
+    output: Annotated[Path, typer.Option(
+        "--output", "-o", metavar="FILE", help="The network file to write.")],
+    dataset: TrainingSet = "digits", data: Data = None, arch: Arch = None,
+    timesteps: Timesteps = None, epochs: Epochs = None,
+    coding: Annotated[Coding | None, typer.Option(
+        "--coding", show_default=False,
+        help="static: 8-bit values; rate: random spikes; events: spikes. Default: static.")] = None,
+    calibration: Annotated[bool, typer.Option(
+        "--calibration/--no-calibration",
+        help="Teach the ternary network by its full-precision twin.")] = True,
+    seed: Seed = 1, json: Json = None,
+) -> None:
+    """Train a full-precision network and its ternary twin, and fold the latter to integers."""
+    from ternspike import commands
+    from ternspike.training import Changes
+
+    changes = Changes(arch, timesteps, epochs, coding and coding.value, calibration)
+    commands.train(dataset, data, changes, seed=seed, output=output, json=json)
+
+
+@app.command()
+def simulate(
+    network: Network, dataset: TestSet = None, data: Data = None, samples: Samples = None,
+    core: Core = "medium", jobs: Jobs = 2, seed: Seed = 1,
+    stalls: Annotated[float, typer.Option(
+        "--stalls", min=0.0, max=0.99,
+        help="Share of the cycles in which each stream is held up at random.")] = 0.0,
+    dump: Annotated[Path | None, typer.Option(
+        "--dump", metavar="FILE", show_default=False,
+        help="Write all spikes, membranes, results and cycles as .npz.")] = None,
+    waves: Annotated[Path | None, typer.Option(
+        "--waves", metavar="FILE", show_default=False,
+        help="Write the waveform of the first sample as .vcd.")] = None,
+    report: Annotated[Path | None, typer.Option(
+        "--report", metavar="FILE", show_default=False,
+        help="Write the report as .html.")] = None,
+    json: Json = None,
+) -> None:
+    """Run test samples through the Verilog of a core; compare all of it with the golden model."""
+    from ternspike import commands
+
+    commands.simulate(network, dataset, data, core=core, count=samples, jobs=jobs, seed=seed,
+                      stalls=stalls, dump=dump, waves=waves, report=report, json=json)
+
+
+@app.command()
+def estimate(
+    network: Network, core: Core = "medium", dataset: TestSet = None, data: Data = None,
+    samples: Samples = None, seed: Seed = 1, json: Json = None,
+) -> None:
+    """Tell cycles, weight fetches and energy on a core without simulating it.
+
+    Without a data set at hand the inputs are random.
+    """
+    from ternspike import commands
+
+    commands.estimate(network, dataset, data, core=core, count=samples, seed=seed, json=json)
+
+
+@app.command()
+def info(network: Network, json: Json = None) -> None:
+    """Show the layers of a network, their numbers and bounds, and what it takes to store."""
+    from ternspike import commands
+
+    commands.info(network, json=json)
+
+
+@app.command()
+def verilog(
+    output: Annotated[Path, typer.Option(
+        "--output", "-o", metavar="FILE", help="The Verilog file to write.")],
+    core: Core = "medium",
+    network: Annotated[Path | None, typer.Option(
+        "--network", metavar="NETWORK", show_default=False,
+        help="Put this network into the memories, so that none needs to be loaded.")] = None,
+    json: Json = None,
+) -> None:
+    """Write the Verilog of a core."""
+    from ternspike import commands
+
+    commands.verilog(core, network, output=output, json=json)

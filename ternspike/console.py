@@ -1,0 +1,75 @@
+"""What the command line shows: results on stdout, progress and notes on stderr."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from model.train import Progress as TrainingProgress
+
+__all__ = ["counting", "error", "note", "show", "training"]
+
+
+def show(title: str, rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:
+    """Print a table: the first column names, the others are values, to the right."""
+    rows = list(rows)
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=bool(header))
+    for number in range(len(header or rows[0])):
+        name = header[number] if header else ""
+        table.add_column(name, justify="right" if number else "left",
+                         style="" if number else "dim")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def note(text: str) -> None:
+    """Print a line about what is being done."""
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def error(text: str) -> None:
+    """Print what is wrong, for the user to mend."""
+    Console(stderr=True).print(f"ternspike: {text}", style="red", markup=False, highlight=False,
+                               soft_wrap=True)
+
+
+def _progress() -> Progress:
+    """Return the progress display that all commands share; nothing of it is left at the end."""
+    return Progress(TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(),
+                    TextColumn("{task.fields[detail]}"), TimeElapsedColumn(),
+                    TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of ``total`` are done, as told to the function that is yielded."""
+    with _progress() as progress:
+        task = progress.add_task(what, total=total, detail="")
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def training() -> Iterator[Callable[["TrainingProgress"], None]]:
+    """Show the epochs of each stage of a training."""
+    with _progress() as progress:
+        tasks = {}
+
+        def report(at: "TrainingProgress") -> None:
+            if at.stage not in tasks:
+                tasks[at.stage] = progress.add_task(f"Train, {at.stage}", total=at.epochs,
+                                                    detail="")
+            progress.update(tasks[at.stage], completed=at.epoch, detail=f"loss {at.loss:.4f}")
+
+        yield report

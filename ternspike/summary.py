@@ -1,0 +1,120 @@
+"""The numbers of an evaluation, ready for JSON and for the report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mapping.cycles import CycleEstimate
+from model.accounting import memory
+from model.energy import energy
+from model.network import IntegerNetwork
+from ternspike import __version__
+from ternspike.evaluation import Evaluation, Prediction
+
+__all__ = ["arch", "float_activity", "summarise", "summarise_prediction", "trained_accuracy"]
+
+
+def arch(network: IntegerNetwork) -> str:
+    """Return the sizes of a network, as ``784-256-10``."""
+    return "-".join(map(str, [network.inputs, *(layer.outputs for layer in network.layers)]))
+
+
+def trained_accuracy(metadata: Mapping[str, str], stage: str) -> float | None:
+    """Return the accuracy, 0..1, that training wrote into a network for ``float`` or ``ternary``.
+
+    None if it is not there or is not a share: the metadata of a file is not to be relied on.
+    """
+    return _share(metadata.get(f"accuracy_{stage}"))
+
+
+def float_activity(network: IntegerNetwork) -> list[float] | None:
+    """Return the spikes a neuron and step of the full-precision network's layers, if known."""
+    texts = network.metadata.get("activity_float", "").split()
+    shares = [share for share in map(_share, texts) if share is not None]
+    return shares if len(shares) == len(network.layers) - 1 else None
+
+
+def summarise_prediction(prediction: Prediction) -> dict[str, Any]:
+    """Return what golden model, accounting and cycle model know, without a simulation.
+
+    Cycles and events are means over the samples; energies are picojoules a sample.
+    """
+    network, samples, estimate = prediction.network, prediction.samples, prediction.estimate
+    weights = memory(network).to_dict()
+    reference = float_activity(network)
+    costs = energy(network, samples.inputs, prediction.trace, reference).to_dict()
+    return {
+        "version": __version__,
+        "dataset": samples.dataset,
+        "arch": arch(network),
+        "timesteps": network.timesteps,
+        "samples": len(samples),
+        "core": {"name": prediction.core} | prediction.program.parameters.to_dict(),
+        "cycles": {
+            "model_mean": float(np.mean(estimate.cycles)),
+            "bound_mean": float(np.mean(estimate.bound)),
+        },
+        "weights": weights,
+        "energy": costs | {"reference_measured": reference is not None},
+        "layers": _layers(network, costs["layers"], estimate),
+    }
+
+
+def summarise(evaluation: Evaluation, seed: int) -> dict[str, Any]:
+    """Return the content of ``report.json``: accuracies 0..1, cycles and energies a sample."""
+    simulation, comparison = evaluation.simulation, evaluation.comparison
+    labels, metadata = evaluation.samples.labels, evaluation.network.metadata
+    known = summarise_prediction(evaluation)
+    differences = np.abs(evaluation.estimate.cycles - simulation.cycles)
+    correct = int(np.sum(simulation.classes == labels))
+    return known | {
+        "seed": seed,
+        "accuracy": {
+            "float": trained_accuracy(metadata, "float"),
+            "ternary": trained_accuracy(metadata, "ternary"),
+            "integer": float(np.mean(evaluation.trace.classes == labels)),
+            "rtl": correct / len(labels),
+        },
+        "correct": correct,
+        "mismatches": comparison.mismatches,
+        "compared": comparison.compared,
+        "first_mismatch": None if comparison.first is None else str(comparison.first),
+        "cycles": {"mean": float(np.mean(simulation.cycles))} | known["cycles"] | {
+            "total": simulation.total_cycles,
+            "latency_first": simulation.latency_first,
+            "samples_off_model": int(np.count_nonzero(differences)),
+            "largest_difference": int(differences.max()),
+        },
+    }
+
+
+def _layers(
+    network: IntegerNetwork, costs: list[dict[str, Any]], estimate: CycleEstimate,
+) -> list[dict[str, Any]]:
+    """Return each layer's size, activity and cycles."""
+    return [
+        {
+            "inputs": layer.inputs,
+            "outputs": layer.outputs,
+            "weights": layer.weights.size,
+            "density": cost["density"],
+            "activity": cost["input_activity"],
+            "spike_rate": cost["spike_rate"],
+            "events_mean": float(np.mean(cycles.events)),
+            "weight_fetches_mean": float(np.mean(cycles.weight_fetches)),
+            "model_mean": float(np.mean(cycles.cycles)),
+            "bound_mean": float(np.mean(cycles.bound)),
+            "use": float(np.mean(cycles.bound) / max(np.mean(cycles.cycles), 1)),
+        }
+        for layer, cost, cycles in zip(network.layers, costs, estimate.layers, strict=True)
+    ]
+
+
+def _share(text: str | None) -> float | None:
+    """Return a number of 0..1 that a text holds, or None."""
+    try:
+        share = float(text or "")
+    except ValueError:
+        return None
+    return share if 0 <= share <= 1 else None

@@ -1,0 +1,121 @@
+"""Training from the command line: a recipe with the user's changes, and a network that tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.data import Coding, Dataset, encode
+from model.network import IntegerNetwork
+
+if TYPE_CHECKING:
+    from model.recipes import Recipe
+    from model.train import Progress, TrainingResult
+
+__all__ = ["Changes", "Trained", "choose_recipe", "train_network"]
+
+#: The recipe for data sets that have none, and the hidden layer that they get.
+DEFAULT_RECIPE = "digits"
+DEFAULT_HIDDEN = 128
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a user may change of a recipe; None leaves it as it is."""
+
+    arch: str | None = None
+    timesteps: int | None = None
+    epochs: int | None = None
+    coding: str | None = None
+    calibrate: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network with its origins in the metadata, and the numbers of its training."""
+
+    network: IntegerNetwork
+    summary: dict[str, Any]
+
+
+def choose_recipe(dataset: Dataset, changes: Changes) -> Recipe:
+    """Return the data set's recipe, or the general one, with the changes.
+
+    Raises
+    ------
+    RecipeError
+        If a change is not possible, or the recipe does not fit the data set.
+    """
+    from model.recipes import RECIPES
+
+    recipe = RECIPES.get(dataset.name, RECIPES[DEFAULT_RECIPE])
+    coding = recipe.coding if changes.coding is None else Coding(changes.coding)
+    arch = changes.arch
+    if arch is None and dataset.name not in RECIPES:
+        arch = f"{dataset.inputs(coding)}-{DEFAULT_HIDDEN}-{dataset.classes}"
+    if changes.epochs is not None:
+        recipe = replace(recipe, teacher=replace(recipe.teacher, epochs=changes.epochs),
+                         student=replace(recipe.student, epochs=changes.epochs))
+    if not changes.calibrate:
+        recipe = replace(recipe, calibration=replace(
+            recipe.calibration, beta=0.0, distillation=0.0, warm_start=False))
+    recipe = replace(recipe, arch=arch or recipe.arch, coding=coding,
+                     timesteps=changes.timesteps or recipe.timesteps)
+    recipe.check(dataset)
+    return recipe
+
+
+def train_network(
+    recipe: Recipe, dataset: Dataset, seed: int, progress: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Carry out a recipe; write accuracies and the teacher's activity into the network."""
+    from model.train import train
+
+    result = train(recipe, dataset, seed=seed, progress=progress)
+    activity = _float_activity(result, dataset)
+    network = replace(result.network, metadata=dict(result.network.metadata) | {
+        "accuracy_float": repr(result.float_accuracy),
+        "accuracy_ternary": repr(result.ternary_accuracy),
+        "accuracy_integer": repr(result.integer_accuracy),
+        "activity_float": " ".join(f"{rate:.6f}" for rate in activity),
+    })
+    cost = result.fold_report.calibration
+    return Trained(network, {
+        "dataset": dataset.name,
+        "arch": recipe.arch,
+        "timesteps": recipe.timesteps,
+        "seed": seed,
+        "accuracy": {
+            "float": result.float_accuracy,
+            "ternary": result.ternary_accuracy,
+            "integer": result.integer_accuracy,
+        },
+        "fold": {
+            "shifts": [layer.shift for layer in result.fold_report.layers],
+            "membrane_bits": [layer.membrane_bits for layer in result.fold_report.layers],
+            "spikes_compared": int(sum(cost.compared)),
+            "spike_mismatches": int(sum(cost.mismatches)),
+            "samples": cost.samples,
+            "class_changes": cost.class_changes,
+        },
+    })
+
+
+def _float_activity(result: TrainingResult, dataset: Dataset) -> list[float]:
+    """Return the spikes a neuron and step of the full-precision network's layers, on test data."""
+    import torch
+
+    from model.layers import as_inputs
+
+    recipe = result.recipe
+    encoded = encode(dataset.test_x, recipe.coding, recipe.timesteps)
+    batches = np.array_split(np.arange(len(encoded)), max(len(encoded) // 1000, 1))
+    totals = []
+    with torch.no_grad():
+        for batch in batches:
+            spikes = result.float_model(as_inputs(encoded[batch])).spikes
+            totals.append([float(layer.mean()) * len(batch) for layer in spikes])
+    return [float(total) for total in np.sum(totals, axis=0) / len(encoded)]
