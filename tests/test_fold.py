@@ -251,10 +251,10 @@ def test_cost_on_other_samples():
 def test_measurable_harm():
     inputs, labels = pixels()
     _, report = fold(network(), Coding.STATIC, inputs, labels)
-    none = dataclasses.replace(report.calibration, samples=1000, class_changes=0, loss_rise=0.0,
-                               loss_error=0.01, float_accuracy=0.9, integer_accuracy=0.9)
+    none = dataclasses.replace(report.calibration, samples=1000, class_changes=0, logit_noise=0.1,
+                               float_accuracy=0.9, integer_accuracy=0.9)
     assert not none.measurable
-    assert dataclasses.replace(none, loss_rise=0.03).measurable
+    assert dataclasses.replace(none, logit_noise=0.13).measurable
     assert dataclasses.replace(none, class_changes=11).measurable
     assert dataclasses.replace(none, class_changes=9, integer_accuracy=0.891).measurable
     assert not dataclasses.replace(none, class_changes=9, integer_accuracy=0.895).measurable
