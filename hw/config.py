@@ -21,8 +21,7 @@ class ConfigurableMemory(wiring.Component):
     bank : :class:`int`
         Which of the region's banks this is.
     shared_port : :class:`bool`
-        Give reads and writes the same address, so that a single-port memory will do. The
-        reader must then be idle during configuration.
+        Give reads and writes the same address, so that a single-port memory will do.
 
     Members
     -------
@@ -31,7 +30,7 @@ class ConfigurableMemory(wiring.Component):
     write_en : :py:`In(1)`
         It is valid.
     address : :py:`In(range(depth))`
-        Row to read.
+        Row to read; nothing is read in a cycle with ``write_en``.
     data : :py:`Out(row_width)`
         The row, one cycle later.
     """
@@ -78,13 +77,15 @@ class ConfigurableMemory(wiring.Component):
                 write_port.en[n].eq(hit & (chunk == n)),
                 write_port.data[n].eq(self.write.data),
             ]
+        # No read meets a write, which synthesis can see: a block RAM needs no logic around it to
+        # give the old word in that case.
+        m.d.comb += read_port.en.eq(~self.write_en)
         if self._shared:
             shared_address = Signal(range(region.depth))
             m.d.comb += [
                 shared_address.eq(Mux(self.write_en, row, self.address)),
                 write_port.addr.eq(shared_address),
                 read_port.addr.eq(shared_address),
-                read_port.en.eq(~self.write_en),
             ]
         else:
             m.d.comb += [write_port.addr.eq(row), read_port.addr.eq(self.address)]

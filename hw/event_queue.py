@@ -114,7 +114,7 @@ class EventQueue(wiring.Component):
         m.d.comb += [
             head.as_value().eq(queue.r_data),
             columns.eq(Cat(current.spikes[n].any() for n in range(p.scan))),
-            rest.eq(columns & (columns - 1)),
+            rest.eq(Cat(columns[n] & columns[:n].any() for n in range(p.scan))),
         ]
         for n in reversed(range(p.scan)):
             with m.If(columns[n]):

@@ -59,7 +59,7 @@ class CoreParameters:
     planes:          int = 1
     neurons:         int
     scan:            int
-    queue_depth:     int = 16
+    queue_depth:     int = 17
     weight_depth:    int = 512
     spike_depth:     int = 512
     neuron_depth:    int = 512
@@ -135,7 +135,7 @@ class CoreParameters:
 #: Cores by name. ``docs/results.md`` has the table that decided them.
 PRESETS = {
     "tiny": CoreParameters(
-        banks=4, lanes=8, planes=2, neurons=1, scan=8, queue_depth=16,
+        banks=4, lanes=8, planes=2, neurons=1, scan=8, queue_depth=17,
         weight_depth=16384, spike_depth=256, neuron_depth=256, program_depth=4, readout_depth=256,
         count_width=10, gain_width=16, current_width=24, membrane_width=24,
         shared_weight_port=True),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hw.parameters import CoreParameters
 from hw.shapes import STEP_WIDTH, TILE_WIDTH
 from mapping.errors import MappingError
-from model.network import InputCoding, IntegerNetwork
+from model.network import InputCoding, IntegerNetwork, Readout
 
 __all__ = ["LayerPlan", "Plan", "make_plan"]
 
@@ -45,6 +45,8 @@ class LayerPlan:
         First word in the weight banks.
     gains, biases, first_biases, thresholds : :class:`int`
         First rows in the parameter memories.
+    readout : :class:`~model.network.Readout` or None
+        How the layer's membranes are given out; None for a layer that fires.
     """
 
     name: str
@@ -66,6 +68,7 @@ class LayerPlan:
     biases: int
     first_biases: int
     thresholds: int
+    readout: Readout | None
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
             weights=used["weights"], gains=used["gains"], biases=used["biases"],
             # A first step that starts from v_init has biases of its own.
             first_biases=used["biases"] + (neuron_rows if layer.v_init else 0),
-            thresholds=used["thresholds"])
+            thresholds=used["thresholds"], readout=layer.readout)
         layers.append(plan)
         used["weights"] += tiles * columns
         used["gains"] += neuron_rows * (planes if layer_static else 1)
