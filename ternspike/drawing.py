@@ -96,7 +96,7 @@ def _signed(values: np.ndarray) -> np.ndarray:
 class _Plot:
     """The frame of a chart: maps values to places and draws the axes."""
 
-    WIDTH, HEIGHT = 560, 250
+    WIDTH, HEIGHT = 860, 280
     LEFT, RIGHT, TOP, BOTTOM = 58, 46, 12, 36
 
     def __init__(self, x: tuple[float, float], y: tuple[float, float]):

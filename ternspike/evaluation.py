@@ -73,7 +73,7 @@ def predict(
 
     trace = execute(network, samples.inputs)
     return Prediction(network, core, samples, program, trace,
-                      estimate(program, network, samples.inputs, trace))
+                      estimate(program, samples.inputs, trace.spikes))
 
 
 def evaluate(

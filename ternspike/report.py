@@ -254,7 +254,7 @@ def _cycles_caption(summary: dict[str, Any]) -> str:
         share = abs(cycles["mean"] / cycles["model_mean"] - 1)
         model = (f"The cycle model is off by {_percent(share, 2)} in the mean; "
                  f"{cycles['samples_off_model']} of {samples} images differ, by at most "
-                 f"{cycles['largest_difference']} cycles.")
+                 f"{cycles['largest_difference']}.")
     return (f"{model} While one image computes, the next is loaded; the first, which waits for "
             f"its own loading, took {cycles['latency_first']} cycles.")
 
