@@ -23,6 +23,9 @@ class ConfigurableMemory(wiring.Component):
     shared_port : :class:`bool`
         Give reads and writes the same address, so that a single-port memory will do.
 
+    style : :class:`str` or None
+        The kind of memory that synthesis is to take, if it is not to choose.
+
     Members
     -------
     write : :py:`In(ConfigWrite)`
@@ -40,11 +43,13 @@ class ConfigurableMemory(wiring.Component):
     address: Signal
     data: Signal
 
-    def __init__(self, region: Region, *, init=(), bank: int = 0, shared_port: bool = False):
+    def __init__(self, region: Region, *, init=(), bank: int = 0, shared_port: bool = False,
+                 style: str | None = None):
         self._region = region
         self._bank   = bank
         self._init   = init
         self._shared = shared_port
+        self._style  = style
         super().__init__({
             "write":    In(ConfigWrite),
             "write_en": In(1),
@@ -60,7 +65,7 @@ class ConfigurableMemory(wiring.Component):
         mask  = (1 << region.chunk_width) - 1
         m.submodules.mem = mem = memory.Memory(shape=shape, depth=region.depth, init=[
             [row >> n * region.chunk_width & mask for n in range(region.chunks)]
-            for row in self._init])
+            for row in self._init], attrs={"ram_style": self._style} if self._style else {})
         write_port = mem.write_port(granularity=1)
         read_port  = mem.read_port()
 

@@ -106,18 +106,16 @@ class Core(wiring.Component):
         program = {}
         for name, layout in (("fetch", FetchLayer(p)), ("fire", FireLayer(p))):
             m.submodules[f"{name}_program"] = program[name] = ConfigurableMemory(
-                regions(p)[name], init=image.get(name, ()))
+                regions(p)[name], init=image.get(name, ()), style="block")
             m.d.comb += [program[name].write.eq(write), program[name].write_en.eq(write_en)]
-        m.submodules.frame = frame_memory = ConfigurableMemory(
-            regions(p)["input"], init=image.get("input", ()))
-        frame = Signal(InputFrame(p))
-        m.d.comb += [
-            frame_memory.write.eq(write),
-            frame_memory.write_en.eq(write_en),
-            frame.as_value().eq(frame_memory.data),
-        ]
         for block in (synapses, neurons):
             m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
+        frame = Signal(InputFrame(p), init=InputFrame(p).from_bits(image.get("input", [0])[0]))
+        frame_region = regions(p)["input"]
+        for chunk in range(frame_region.chunks):
+            part = frame.as_value()[chunk * 32:][:32]
+            with m.If(write_en & (write.address == frame_region.address(0, chunk))):
+                m.d.sync += part.eq(write.data)
 
         # Input, and the spikes of hidden layers, which go first.
         wiring.connect(m, wiring.flipped(self.i), loader.i)

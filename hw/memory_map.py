@@ -81,7 +81,7 @@ def regions(p: CoreParameters) -> dict[str, Region]:
         return Region(name, number, depth, *_words(width), banks)
 
     return {region.name: region for region in (
-        memory("input",   1, 2, Shape.cast(InputFrame(p)).width),
+        memory("input",   1, 1, Shape.cast(InputFrame(p)).width),
         memory("fetch",   2, p.program_depth, Shape.cast(FetchLayer(p)).width),
         memory("fire",    3, p.program_depth, Shape.cast(FireLayer(p)).width),
         memory("weights", 4, p.weight_depth, 2 * p.lanes, p.banks),
