@@ -32,7 +32,8 @@ def count_ones(m: Module, bits, *, name: str) -> Value:
         reduced = {}
         for weight, column in sorted(columns.items()):
             whole = len(column) // 3 * 3
-            for a, b, c in zip(column[0:whole:3], column[1:whole:3], column[2:whole:3]):
+            for n in range(0, whole, 3):
+                a, b, c = column[n:n + 3]
                 total = Signal(name=f"{name}_s{counters}")
                 carry = Signal(name=f"{name}_c{counters}")
                 counters += 1

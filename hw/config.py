@@ -2,6 +2,7 @@
 from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from hw.memory_map import INDEX_WIDTH, Region
 from hw.shapes import ConfigWrite
@@ -67,7 +68,7 @@ class ConfigurableMemory(wiring.Component):
             [row >> n * region.chunk_width & mask for n in range(region.chunks)]
             for row in self._init], attrs={"ram_style": self._style} if self._style else {})
         write_port = mem.write_port(granularity=1)
-        read_port  = mem.read_port()
+        read_port  = mem.read_port(domain="comb")
 
         # One idea of the address: {region, row, bank, chunk}.
         address = self.write.address
@@ -75,16 +76,17 @@ class ConfigurableMemory(wiring.Component):
         bank    = address[region.chunk_bits:][:region.bank_bits]
         row     = address[region.chunk_bits + region.bank_bits:INDEX_WIDTH]
         hit     = Signal()
+        # Only depths that are no power of two need a comparison.
+        row_bits = ceil_log2(region.depth)
+        inside   = ~row[row_bits:].any() & (
+            Const(1) if 1 << row_bits == region.depth else row < region.depth)
         m.d.comb += hit.eq(self.write_en & (address[INDEX_WIDTH:] == region.number) &
-                           (bank == self._bank) & (row < region.depth))
+                           (bank == self._bank) & inside)
         for n in range(region.chunks):
             m.d.comb += [
                 write_port.en[n].eq(hit & (chunk == n)),
                 write_port.data[n].eq(self.write.data),
             ]
-        # No read meets a write, which synthesis can see: a block RAM needs no logic around it to
-        # give the old word in that case.
-        m.d.comb += read_port.en.eq(~self.write_en)
         if self._shared:
             shared_address = Signal(range(region.depth))
             m.d.comb += [
@@ -94,5 +96,8 @@ class ConfigurableMemory(wiring.Component):
             ]
         else:
             m.d.comb += [write_port.addr.eq(row), read_port.addr.eq(self.address)]
-        m.d.comb += self.data.eq(read_port.data)
+        # Synthesis makes this register the block RAM's own. Only so does it see that no read meets
+        # a write, and leaves out the logic that would give the old word in that case.
+        with m.If(~self.write_en):
+            m.d.sync += self.data.eq(read_port.data)
         return m

@@ -1,6 +1,6 @@
 """The core: from the stream of input spikes to the stream of results."""
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import ConfigurableMemory
@@ -12,7 +12,7 @@ from hw.memory_map import regions
 from hw.neuron_array import NeuronArray
 from hw.parameters import CoreParameters
 from hw.readout import Readout
-from hw.shapes import ConfigWrite, FetchLayer, FireLayer, InputFrame, ReadoutBeat, trace_layout
+from hw.shapes import ConfigWrite, InputFrame, ReadoutBeat, trace_layout
 from hw.spike_memory import SpikeMemory
 from hw.synapses import Synapses
 
@@ -61,6 +61,7 @@ class Core(wiring.Component):
     i: stream.Interface
     o: stream.Interface
     idle: Signal
+    trace: stream.Interface
 
     def __init__(self, parameters: CoreParameters, *, trace: bool = False, image=None):
         if not isinstance(parameters, CoreParameters):
@@ -104,7 +105,7 @@ class Core(wiring.Component):
             write_en.eq(self.config.valid & self.config.ready),
         ]
         program = {}
-        for name, layout in (("fetch", FetchLayer(p)), ("fire", FireLayer(p))):
+        for name in ("fetch", "fire"):
             m.submodules[f"{name}_program"] = program[name] = ConfigurableMemory(
                 regions(p)[name], init=image.get(name, ()), style="block")
             m.d.comb += [program[name].write.eq(write), program[name].write_en.eq(write_en)]

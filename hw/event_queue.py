@@ -10,12 +10,12 @@ __all__ = ["EventQueue"]
 
 
 class EventQueue(wiring.Component):
-    """Turn rows of spikes into events (weight address, planes), zeros skipped.
+    r"""Turn rows of spikes into events (weight address, planes), zeros skipped.
 
     ::
 
         row -> held row -> queue of rows with spikes -> current row -> event
-                 \\_ empty rows vanish here; an empty last row marks the held one as last
+                 \_ empty rows vanish here; an empty last row marks the held one as last
 
     The queue runs ahead of the other banks, into the next groups of planes; ``phase`` tells
     which group the adder trees count. A bank whose current row is of another phase has no event.

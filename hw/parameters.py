@@ -88,7 +88,8 @@ class CoreParameters:
             value = getattr(self, field.name)
             if field.name == "shared_weight_port":
                 if not isinstance(value, bool):
-                    raise TypeError(f"Core parameter shared_weight_port must be a bool, not {value!r}")
+                    raise TypeError("Core parameter shared_weight_port must be a bool, "
+                                    f"not {value!r}")
                 continue
             low, high = self.LIMITS[field.name]
             if not isinstance(value, int) or isinstance(value, bool):
@@ -104,8 +105,8 @@ class CoreParameters:
                 raise ValueError(f"Core parameter {name} ({value}) must be a multiple of "
                                  f"{unit} ({divisor})")
         if self.membrane_width > self.current_width:
-            raise ValueError(f"Core parameter membrane_width ({self.membrane_width}) must not exceed "
-                             f"current_width ({self.current_width})")
+            raise ValueError(f"Core parameter membrane_width ({self.membrane_width}) must not "
+                             f"exceed current_width ({self.current_width})")
 
     @property
     def row_width(self) -> int:

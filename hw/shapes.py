@@ -17,11 +17,8 @@ TILE_WIDTH = 12
 LEAK_WIDTH = 4
 
 
-class ConfigWrite(data.Struct):
-    """One write of a core's configuration, addressed as :mod:`hw.memory_map` says."""
-
-    address: 32
-    data:    32
+#: One write of a core's configuration, addressed as :mod:`hw.memory_map` says.
+ConfigWrite = data.StructLayout({"address": 32, "data": 32})
 
 
 class InputFrame(data.StructLayout):
