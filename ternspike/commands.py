@@ -50,8 +50,10 @@ def demo(
     samples = load(dataset, data)
     recipe = choose_recipe(samples, changes)
     _check_size(recipe, parameters)
+    console.note(f"Train {recipe.arch} on {samples.name}, in full precision and ternary.")
     trained = _train(recipe, samples, seed)
     trained.network.save(network_file)
+    console.note(f"Run it on the RTL of {core}, and compare with the golden model.")
     evaluation = _evaluate(trained.network, test_samples(trained.network, samples, count, seed),
                            core, parameters, jobs=jobs, seed=seed)
     summary = _summary(evaluation, seed) | {"fold": trained.summary["fold"]}

@@ -14,42 +14,55 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from model.train import Progress as TrainingProgress
 
-__all__ = ["counting", "error", "note", "show", "training"]
+__all__ = ["counting", "error", "note", "plain", "show", "training"]
 
 
 def show(title: str, rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:
     """Print a table: the first column names, the others are values, to the right."""
     rows = list(rows)
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=bool(header))
+    table = Table(show_header=bool(header))
     for number in range(len(header or rows[0])):
         name = header[number] if header else ""
         table.add_column(name, justify="right" if number else "left",
                          style="" if number else "dim")
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console = Console()
+    console.print(Text(plain(title), "bold"), soft_wrap=True)
+    console.print(table)
+
+
+def plain(text: str) -> str:
+    """Return the text without anything that would steer a terminal: a file may hold anything."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd"
+                   for letter in text)
 
 
 def note(text: str) -> None:
     """Print a line about what is being done."""
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(Text(plain(text)), soft_wrap=True)
 
 
 def error(text: str) -> None:
     """Print what is wrong, for the user to mend."""
-    Console(stderr=True).print(f"ternspike: {text}", style="red", markup=False, highlight=False,
-                               soft_wrap=True)
+    Console(stderr=True).print(Text(f"ternspike: {plain(text)}", "red"), soft_wrap=True)
 
 
 def _progress() -> Progress:
-    """Return the progress display that all commands share; nothing of it is left at the end."""
+    """Return the progress display that all commands share.
+
+    Nothing of it is left at the end, and nothing of it goes into a file or a pipe.
+    """
+    console = Console(stderr=True)
     return Progress(TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(),
                     TextColumn("{task.fields[detail]}"), TimeElapsedColumn(),
-                    TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+                    TimeRemainingColumn(), console=console, transient=True,
+                    disable=not console.is_terminal)
 
 
 @contextlib.contextmanager

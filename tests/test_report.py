@@ -1,0 +1,220 @@
+import json
+import re
+import struct
+import zlib
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hw.parameters import PRESETS
+from model.data import Dataset
+from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout
+from sim.compare import compare
+from sim.run import SimulationResult
+from ternspike import drawing, report
+from ternspike.evaluation import Evaluation, predict
+from ternspike.samples import test_samples as first_samples
+from ternspike.summary import summarise
+
+
+def decode(content: bytes) -> np.ndarray:
+    """Return the pixels of a PNG that has one kind of row: unfiltered."""
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, at = {}, 8
+    while at < len(content):
+        size, = struct.unpack(">I", content[at:at + 4])
+        kind, body = content[at + 4:at + 8], content[at + 8:at + 8 + size]
+        assert struct.unpack(">I", content[at + 8 + size:at + 12 + size])[0] == zlib.crc32(
+            kind + body)
+        chunks[kind], at = body, at + 12 + size
+    width, height, *kind = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert kind == [8, 6, 0, 0, 0] and list(chunks)[-1] == b"IEND"
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert not rows[:, 0].any()
+    return rows[:, 1:].reshape(height, width, 4)
+
+
+def network(coding=InputCoding.STATIC, timesteps=3) -> IntegerNetwork:
+    rng = np.random.default_rng(3)
+
+    def layer(inputs, outputs, last):
+        return DenseLayer(
+            rng.integers(-1, 2, (outputs, inputs)), gain_plus=np.full(outputs, 3),
+            gain_minus=np.full(outputs, 2), bias=np.zeros(outputs, int),
+            threshold=np.full(outputs, 0 if last else 400), membrane_bits=20,
+            readout=Readout.SUM if last else None)
+
+    static = coding is InputCoding.STATIC
+    return IntegerNetwork(coding, 8 if static else 1, timesteps,
+                          (layer(12, 7, False), layer(7, 4, True)),
+                          {"accuracy_float": "0.5", "accuracy_ternary": "nan"})
+
+
+def evaluation(name="mine", coding=InputCoding.STATIC, spoil=False) -> Evaluation:
+    """Return an evaluation whose simulation is the golden model's copy, with made-up cycles."""
+    rng = np.random.default_rng(4)
+    shape, most = ((3, 4), 256) if coding is InputCoding.STATIC else ((3, 12), 2)
+    images = rng.integers(0, most, (9, *shape)).astype(np.uint8)
+    labels = np.arange(9) % 4
+    net = network(coding)
+    samples = first_samples(net, Dataset(name, images, labels, images, labels))
+    known = predict(net, samples, "medium", PRESETS["medium"])
+    trace = known.trace
+    classes = trace.classes.copy()
+    if spoil:
+        classes[5] = (classes[5] + 1) % 4
+    simulation = SimulationResult(
+        trace.spikes, trace.membranes, trace.readout, classes, known.estimate.cycles + 1,
+        int(known.estimate.cycles.sum()), int(known.estimate.cycles[0]), 1)
+    return Evaluation(known.network, known.core, known.samples, known.program, known.trace,
+                      known.estimate, simulation, compare(net, simulation, trace))
+
+
+# Pictures
+
+def test_png():
+    pixels = np.random.default_rng(1).integers(0, 256, (5, 3, 4)).astype(np.uint8)
+    np.testing.assert_array_equal(decode(drawing.png(pixels)), pixels)
+
+
+def picture(uri: str) -> np.ndarray:
+    import base64
+    head, content = uri.split(",")
+    assert head == "data:image/png;base64"
+    return decode(base64.b64decode(content))
+
+
+def test_trits_have_three_colours():
+    pixels = picture(drawing.trit_image(np.array([[-1, 0, 1]])))
+    assert [tuple(pixel) for pixel in pixels[0]] == [
+        (*drawing.MINUS, 255), drawing.ZERO, (*drawing.PLUS, 255)]
+
+
+def test_tiles_stand_in_a_grid():
+    weights = np.array([[1] * 6, [0] * 6, [-1] * 6])
+    pixels = picture(drawing.trit_tiles(weights, (2, 3), 2))
+    assert pixels.shape == (2 * 3 - 1, 2 * 4 - 1, 4)
+    assert tuple(pixels[1, 2]) == (*drawing.PLUS, 255)
+    assert tuple(pixels[0, 4]) == drawing.ZERO
+    assert tuple(pixels[3, 0]) == (*drawing.MINUS, 255)
+    assert not pixels[:, 3].any() and not pixels[2].any() and not pixels[3:, 4:].any()
+
+
+def test_membranes_fade_towards_zero():
+    pixels = picture(drawing.membrane_image(np.array([[-20, -5, 0, 5, 10]]), np.full(5, 10)))
+    assert pixels[0, :, 3].tolist() == [255, 128, 0, 128, 255]
+    assert tuple(pixels[0, 1, :3]) == drawing.MINUS
+    assert tuple(pixels[0, 3, :3]) == drawing.PLUS
+
+
+@pytest.mark.parametrize("places", [[10.0], [10, 11, 30], [5, 5, 5, 5], [0, 9, 18, 100, 101]])
+def test_labels_keep_apart(places):
+    moved = drawing._apart(places, 10)
+    ordered = sorted(moved)
+    assert all(after - before >= 10 - 1e-9
+               for before, after in zip(ordered, ordered[1:], strict=False))
+    assert sum(moved) == pytest.approx(sum(places))
+
+
+@pytest.mark.parametrize("low, high", [(0, 1), (-170, 93), (0, 4), (99_000, 101_000), (5, 5)])
+def test_ticks_are_few_and_inside(low, high):
+    ticks = drawing._ticks(low, high)
+    assert 1 <= len(ticks) <= 8
+    assert all(low <= tick <= high for tick in ticks)
+
+
+def test_charts_of_flat_data():
+    assert "NaN" not in drawing.line_chart(np.zeros((2, 3)), 0, "step", "flat")
+    assert "nan" not in drawing.histogram(np.full(4, 7), {"mean": 7.0}, "cycles", "flat")
+
+
+# Numbers
+
+def test_summary_has_what_is_promised():
+    content = json.loads(json.dumps(summarise(evaluation(), 7), allow_nan=False))
+    assert set(content["accuracy"]) == {"float", "ternary", "integer", "rtl"}
+    assert content["accuracy"]["float"] == 0.5
+    assert content["accuracy"]["ternary"] is None, "metadata that is no share is not believed"
+    assert content["mismatches"] == 0
+    assert content["samples"] == 9
+    assert content["cycles"]["mean"] == pytest.approx(content["cycles"]["model_mean"] + 1)
+    assert content["cycles"]["bound_mean"] > 0
+    assert content["cycles"]["samples_off_model"] == 9
+    for key in ("count", "density", "compression_codes", "compression_total"):
+        assert content["weights"][key] > 0
+    for key in ("ratio_ops", "ratio_memory"):
+        assert content["energy"][key] > 0
+    assert content["core"]["name"] == "medium" and content["core"]["banks"] == 16
+    assert content["seed"] == 7
+    assert len(content["layers"]) == 2
+
+
+# The page
+
+def render(made):
+    return report.render(made, summarise(made, 1), "make demo")
+
+
+def test_page_holds_all_it_shows():
+    page = render(evaluation())
+    assert not re.search(r"<script|<link|src=\"(?!data:)|url\(|https?:", page)
+    assert page.count("<h2>") == 7
+    assert "Bit for bit the golden model" in page
+    assert "make demo" in page
+
+
+def test_page_is_well_formed():
+    from html.parser import HTMLParser
+
+    class Checker(HTMLParser):
+        empty = {"meta", "img", "br"}
+
+        def __init__(self):
+            super().__init__()
+            self.open = []
+
+        def handle_starttag(self, tag, attrs):
+            if tag not in self.empty:
+                self.open.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.open.pop() == tag
+
+    checker = Checker()
+    checker.feed(render(evaluation()))
+    assert checker.open == []
+
+
+def test_page_tells_a_mismatch():
+    page = render(evaluation(spoil=True))
+    assert "Bit for bit" not in page
+    assert "1 of" in page and "sample 5" in page
+
+
+def test_page_of_spikes():
+    page = render(evaluation(coding=InputCoding.SPIKES))
+    assert "step 3" in page and "bit 7" not in page
+
+
+def test_page_escapes_names():
+    page = render(evaluation(name="<script>alert(1)</script>"))
+    assert "<script>" not in page
+
+
+def test_page_shows_the_closest_right_decision():
+    made = evaluation()
+    readout = np.zeros((9, 4), np.int64)
+    readout[np.arange(9), made.samples.labels] = [50, 40, 30, 20, 60, 70, 80, 90, 95]
+    simulation = replace(made.simulation, readout=readout, classes=made.samples.labels)
+    assert report._hardest(replace(made, simulation=simulation)) == 3
+
+
+def test_large_networks_stay_readable():
+    """The picture of a layer is limited, and so is the table of classes."""
+    rng = np.random.default_rng(1)
+    layer = SimpleNamespace(weights=rng.integers(-1, 2, (300, 12)), outputs=300)
+    fields = report._fields(layer, (3, 4))
+    assert picture(fields["uri"]).shape == (8 * 4 - 1, 16 * 5 - 1, 4)
+    assert "first 128 of 300" in fields["caption"]
