@@ -141,7 +141,7 @@ class _Model:
         self.plan = program.plan
         self.p    = program.parameters
 
-        def times(*shape):
+        def times(*shape) -> np.ndarray:
             return np.zeros((streams, *shape), np.int64)
 
         banks = self.p.banks
@@ -185,7 +185,6 @@ class _Model:
 
     def _layer(self, number, layer, events, row):
         """Follow one layer; return the cycle of its last row and that of its last result."""
-        p = self.p
         result = row
         for tile in range(layer.tiles):
             for group in range(layer.groups):
@@ -271,10 +270,10 @@ class _Model:
         start = np.maximum(self.visit, self.began + NeuronUnit.turnaround)
         if counted is not None:
             start = np.maximum(start, counted)
-        result = start
+        visit = result = start
         if emits:
             for n in range(visits):
-                visit = np.maximum(start if n == 0 else visit + 1, self.readout)
+                visit = np.maximum(visit + (n > 0), self.readout)
                 start = visit if n == 0 else start
                 lanes = layer.last_lanes if last_tile and n == visits - 1 else p.neurons
                 self.readout = visit + _STORE + lanes

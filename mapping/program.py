@@ -9,6 +9,7 @@ from hw.parameters import CoreParameters
 from hw.shapes import FetchLayer, FireLayer, InputFrame
 from mapping.errors import MappingError
 from mapping.plan import LayerPlan, Plan, make_plan
+from model.bounds import bits_needed
 from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout, Reset, leak
 
 __all__ = ["Program", "compile_network"]
@@ -147,19 +148,14 @@ def _check(network: IntegerNetwork, number: int, layer: DenseLayer, where: Layer
     low, high = int(bounds.current_low.min()), int(bounds.current_high.max())
     start = int(leak(layer.v_init, layer.leak))
     low, high = min(low, low + start), max(high, high + start)
-    need("bits of the input current (current_width)", _bits(low, high), p.current_width)
+    need("bits of the input current (current_width)", bits_needed(low, high), p.current_width)
     need("bits of the membrane (membrane_width)", layer.membrane_bits, p.membrane_width)
     need("terms of the leak (leak_terms)", len(layer.leak), p.leak_terms)
     need("shift of the leak (leak_shift_max)", max(layer.leak, default=0), p.leak_shift_max)
     if layer.readout is Readout.SUM:
         need("bits of the summed readout (current_width)",
-             _bits(layer.membrane_min * network.timesteps, layer.membrane_max * network.timesteps),
-             p.current_width)
-
-
-def _bits(low: int, high: int) -> int:
-    """Return the width of a two's complement number that holds ``low`` and ``high``."""
-    return max((~low if low < 0 else low).bit_length(), (~high if high < 0 else high).bit_length()) + 1
+             bits_needed(layer.membrane_min * network.timesteps,
+                         layer.membrane_max * network.timesteps), p.current_width)
 
 
 def _fetch_layer(plan: Plan, where: LayerPlan, *, first: bool, last: bool) -> int:
