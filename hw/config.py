@@ -64,9 +64,11 @@ class ConfigurableMemory(wiring.Component):
 
         shape = data.ArrayLayout(region.chunk_width, region.chunks)
         mask  = (1 << region.chunk_width) - 1
-        m.submodules.mem = mem = memory.Memory(shape=shape, depth=region.depth, init=[
-            [row >> n * region.chunk_width & mask for n in range(region.chunks)]
-            for row in self._init], attrs={"ram_style": self._style} if self._style else {})
+        rows: list = [[row >> n * region.chunk_width & mask for n in range(region.chunks)]
+                      for row in self._init]
+        m.submodules.mem = mem = memory.Memory(
+            shape=shape, depth=region.depth, init=rows,
+            attrs={"ram_style": self._style} if self._style else {})
         write_port = mem.write_port(granularity=1)
         read_port  = mem.read_port(domain="comb")
 
