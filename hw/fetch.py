@@ -89,9 +89,9 @@ class Fetcher(wiring.Component):
         layer  = Signal(FetchLayer(p))
         buffer = Signal()                            # input buffer of this sample
         source = Signal(range(p.spike_depth))        # first row of the source map
-        row    = Signal.like(layer.rows)
+        row    = Signal.like(layer.last_row)
         group  = Signal(STEP_WIDTH)
-        tile   = Signal.like(layer.tiles)
+        tile   = Signal.like(layer.last_tile)
         base   = Signal(range(p.weight_depth))       # first weight of the tile
         weight = Signal(range(p.weight_depth))       # weight of the row's first column
         addr   = Signal(range(p.spike_depth))
@@ -99,8 +99,8 @@ class Fetcher(wiring.Component):
         # Groups that the layers so far will give but have not given. When group g of a layer's
         # first tile starts, the last tile of the layer before still owes its groups after g, and
         # this tile those before g: one less than a tile's groups in all.
-        pending     = Signal(STEP_WIDTH + 1)
-        pending_add = Signal(STEP_WIDTH)
+        pending     = Signal(STEP_WIDTH + 2)
+        pending_add = Signal(STEP_WIDTH + 1)
         m.d.sync += pending.eq(pending + pending_add - self.retire)
 
         last_row   = Signal()
@@ -110,9 +110,9 @@ class Fetcher(wiring.Component):
         issue      = Signal()
         walking    = Signal()
         m.d.comb += [
-            last_row.eq(row + 1 == layer.rows),
-            last_group.eq(group + 1 == layer.groups),
-            last_tile.eq(tile + 1 == layer.tiles),
+            last_row.eq(row == layer.last_row),
+            last_group.eq(group == layer.last_group),
+            last_tile.eq(tile == layer.last_tile),
             supplied.eq(layer.first | (tile != 0) | (pending < layer.pending)),
             self.program_address.eq(index),
             self.address.eq(addr),

@@ -74,7 +74,7 @@ class FireSequencer(wiring.Component):
 
         index = Signal(range(p.program_depth))
         layer = Signal(FireLayer(p))
-        tile  = Signal.like(layer.tiles)
+        tile  = Signal.like(layer.last_tile)
         step  = Signal(STEP_WIDTH)
         plane = Signal(STEP_WIDTH)                   # of a static input
         slot  = Signal(range(p.planes))              # which of the planes counted at once
@@ -87,9 +87,8 @@ class FireSequencer(wiring.Component):
         tile_row = Signal(range(p.spike_depth))      # output row of this tile's first step
         row      = Signal(range(p.spike_depth))      # ... of this step
 
-        # What kind of pass this is. The planes of a static input are done when `plane` has
-        # reached their number.
-        planes_left = Signal()
+        # What kind of pass this is.
+        summed      = Signal()                       # the planes of a static input are done
         last_plane  = Signal()
         last_step   = Signal()
         last_tile   = Signal()
@@ -98,17 +97,16 @@ class FireSequencer(wiring.Component):
         emits       = Signal()                       # the pass feeds the readout
         last_counts = Signal()                       # no pass after this one takes these counts
         m.d.comb += [
-            planes_left.eq(plane != layer.input_planes),
-            last_plane.eq(plane + 1 == layer.input_planes),
-            last_step.eq(step + 1 == layer.steps),
-            last_tile.eq(tile + 1 == layer.tiles),
-            counts.eq(~layer.static | planes_left),
-            fires.eq(~layer.static | ~planes_left | last_plane),
+            last_plane.eq(plane == layer.last_plane),
+            last_step.eq(step == layer.last_step),
+            last_tile.eq(tile == layer.last_tile),
+            counts.eq(~layer.static | ~summed),
+            fires.eq(~layer.static | summed | last_plane),
             emits.eq(layer.readout & fires & (layer.sum | last_step)),
             last_counts.eq((slot == p.planes - 1) | Mux(layer.static, last_plane, last_step)),
         ]
 
-        visits   = Signal(range(p.tile_groups + 1))
+        last_visit = Signal(range(p.tile_groups))
         last     = Signal()                          # the pass ends with this visit
         counted  = Signal()                          # the shadow registers wait for us
         rest     = Signal(range(NeuronUnit.turnaround))     # cycles until a pass may begin
@@ -117,14 +115,14 @@ class FireSequencer(wiring.Component):
         may      = Signal()
         running  = Signal()
         m.d.comb += [
-            visits.eq(Mux(last_tile, layer.visits, p.tile_groups)),
-            last.eq(group + 1 == visits),
+            last_visit.eq(Mux(last_tile, layer.last_visit, p.tile_groups - 1)),
+            last.eq(group == last_visit),
             may.eq(running & (~emits | readout) &
                    ((group != 0) | ((rest == 0) & (~counts | counted | self.closed)))),
             self.valid.eq(may),
             # Visits that feed the readout may wait in mid-pass, others never do.
             self.credit.eq(may & counts & last_counts & ~returned &
-                           (last | (~emits & (group + self.lead + 1 >= visits)))),
+                           (last | (~emits & (group + self.lead >= last_visit)))),
         ]
         with m.If(self.closed):
             m.d.sync += counted.eq(1)
@@ -165,7 +163,9 @@ class FireSequencer(wiring.Component):
             with m.If(last):
                 m.d.sync += group.eq(0)
                 with m.If(counts):
-                    m.d.sync += [plane.eq(plane + layer.static), slot.eq(slot + 1)]
+                    m.d.sync += [plane.eq(plane + 1), slot.eq(slot + 1)]
+                    with m.If(last_plane):
+                        m.d.sync += summed.eq(1)
                     with m.If(last_counts):
                         m.d.sync += [slot.eq(0), counted.eq(0), returned.eq(0)]
                 with m.If(fires):
@@ -177,7 +177,7 @@ class FireSequencer(wiring.Component):
                     m.d.sync += gains.eq(gains + p.tile_groups)
                 with m.If(fires & last_step):
                     m.d.sync += [
-                        step.eq(0), plane.eq(0), store_slot.eq(0),
+                        step.eq(0), plane.eq(0), summed.eq(0), store_slot.eq(0),
                         tile.eq(tile + 1), offset.eq(offset + p.tile_groups),
                         store_tile.eq(store_tile + 1), row.eq(tile_row),
                     ]

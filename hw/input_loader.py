@@ -13,8 +13,8 @@ __all__ = ["InputLoader"]
 class InputLoader(wiring.Component):
     """Write an input sample while the sample before it is computed.
 
-    A sample is ``frame.planes`` planes (the steps of a spike train; the bits of a static input,
-    in any order that the weights of the planes are given in) of ``frame.beats`` beats; a beat is
+    A sample is ``frame.last_plane + 1`` planes (the steps of a spike train; the bits of a static input,
+    in any order that the weights of the planes are given in) of ``frame.last_beat + 1`` beats; a beat is
     ``lanes`` channels of one plane, the first in the lowest bit. The buffers lie at row 0 and at
     row ``frame.stride``.
 
@@ -26,7 +26,7 @@ class InputLoader(wiring.Component):
     Members
     -------
     i : :py:`In(stream.Signature(lanes))`
-        Beats. Taken when a buffer is free, ``write_ready`` is set and ``frame`` has planes.
+        Beats. Taken when a buffer is free, ``write_ready`` is set and ``frame`` is valid.
     frame : :py:`In(InputFrame)`
         Geometry; static while a sample loads.
     write, write_en, write_ready : :py:`Out(TileWrite)`, :py:`Out(1)`, :py:`In(1)`
@@ -68,7 +68,7 @@ class InputLoader(wiring.Component):
         filling   = Signal()                        # the buffer that is being filled
         releasing = Signal()                        # the buffer that is released next
         plane     = Signal(STEP_WIDTH)
-        beat      = Signal.like(self.frame.beats)
+        beat      = Signal.like(self.frame.last_beat)
         slot      = Signal(range(p.planes))
         tile      = Signal(range(p.row_tiles))
         group_row = Signal(range(p.spike_depth))    # first row of the group of planes
@@ -79,11 +79,11 @@ class InputLoader(wiring.Component):
         last_plane = Signal()
         transfer   = Signal()
         m.d.comb += [
-            last_beat.eq(beat + 1 == self.frame.beats),
+            last_beat.eq(beat == self.frame.last_beat),
             last_slot.eq(slot == p.planes - 1),
-            last_plane.eq(plane + 1 == self.frame.planes),
+            last_plane.eq(plane == self.frame.last_plane),
             self.i.ready.eq(self.write_ready & ~self.full.bit_select(filling, 1) &
-                            (self.frame.planes != 0)),
+                            self.frame.valid),
             transfer.eq(self.i.valid & self.i.ready),
             self.write_en.eq(transfer),
             self.write.row.eq(Mux(filling, self.frame.stride, 0) + group_row + row),

@@ -7,10 +7,10 @@ from hw.parameters import CoreParameters
 __all__ = ["ConfigWrite", "ReadoutBeat", "FetchLayer", "FireLayer", "InputFrame", "RowTag",
            "BankRow", "Visit", "trace_layout", "STEP_WIDTH", "TILE_WIDTH", "LEAK_WIDTH"]
 
-#: Bits of a step or plane index: networks run up to 65,535 steps.
-STEP_WIDTH = 16
+#: Bits of a step or plane index: networks run up to 4,096 steps.
+STEP_WIDTH = 12
 
-#: Bits of the tile counters: layers have up to 4,096 tiles.
+#: Bits of a tile's index: layers have up to 4,096 tiles.
 TILE_WIDTH = 12
 
 #: Bits of a shift of the leak; 0 means that the term is absent.
@@ -26,42 +26,46 @@ class InputFrame(data.StructLayout):
 
     def __init__(self, p: CoreParameters):
         super().__init__({
-            "planes": STEP_WIDTH,           # planes of a sample: steps, or bits of a static input
-            "beats":  TILE_WIDTH,           # beats of `lanes` channels a plane
+            "last_plane": STEP_WIDTH,       # planes of a sample (steps, or bits), less one
+            "last_beat":  TILE_WIDTH,       # beats of `lanes` channels a plane, less one
             "rows":   range(p.spike_depth + 1),  # rows a group of planes
             "stride": range(p.spike_depth + 1),  # from one of the two input buffers to the other
+            "valid":  1,                    # there is a program
         })
 
 
 class FetchLayer(data.StructLayout):
-    """What the fetcher needs to know of a layer: where its spikes and weights are."""
+    """What the fetcher needs to know of a layer: where its spikes and weights are.
+
+    Loops end at a stored last index, which takes a comparison and no adder.
+    """
 
     def __init__(self, p: CoreParameters):
         super().__init__({
-            "source":   range(p.spike_depth),      # first row of the source map
-            "rows":     range(p.spike_depth + 1),  # rows a group of planes
-            "columns":  range(p.scan + 1),         # columns in use in the last of these rows
-            "groups":   STEP_WIDTH,                # groups of planes
-            "planes":   range(p.planes + 1),       # planes in the last group
-            "tiles":    TILE_WIDTH,
-            "weights":  range(p.weight_depth),     # first word of the first tile's weights
-            "stride":   range(p.weight_depth + 1),  # words of a tile's weights
-            "pending":  STEP_WIDTH,                # groups that a tile gives to the next layer
-            "static":   1,                         # ... all at its last group, or one a group
-            "first":    1,                         # reads the input, not the layer before
-            "last":     1,                         # ends the program
+            "source":     range(p.spike_depth),       # first row of the source map
+            "last_row":   range(p.spike_depth),       # rows a group of planes, less one
+            "columns":    range(p.scan + 1),          # columns in use in the last of these rows
+            "last_group": STEP_WIDTH,                 # groups of planes, less one
+            "planes":     range(p.planes + 1),        # planes in the last group
+            "last_tile":  TILE_WIDTH,                 # tiles, less one
+            "weights":    range(p.weight_depth),      # first word of the first tile's weights
+            "stride":     range(p.weight_depth + 1),  # words of a tile's weights
+            "pending":    STEP_WIDTH + 1,             # groups that a tile gives to the next layer
+            "static":     1,                          # ... all at its last group, or one a group
+            "first":      1,                          # reads the input, not the layer before
+            "last":       1,                          # ends the program
         })
 
 
 class FireLayer(data.StructLayout):
-    """What the neuron sequencer needs to know of a layer: its steps, neurons and destination."""
+    """What the fire sequencer needs to know of a layer: its steps, neurons and destination."""
 
     def __init__(self, p: CoreParameters):
         super().__init__({
-            "tiles":       TILE_WIDTH,
-            "visits":      range(p.tile_groups + 1),   # visits a step in the last tile
-            "steps":       STEP_WIDTH,
-            "input_planes": STEP_WIDTH,                # planes of a static input
+            "last_tile":   TILE_WIDTH,                 # tiles, less one
+            "last_visit":  range(p.tile_groups),       # visits a pass in the last tile, less one
+            "last_step":   STEP_WIDTH,                 # steps, less one
+            "last_plane":  STEP_WIDTH,                 # planes of a static input, less one
             "gains":       range(p.neuron_depth),      # first row of the gains
             "biases":      range(p.neuron_depth),      # first row of the biases
             "first_biases": range(p.neuron_depth),     # ... of the biases of the first step

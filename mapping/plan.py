@@ -123,7 +123,7 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
         "weights": 0, "gains": 0, "biases": 0, "thresholds": 0,
         "fetch": len(network.layers), "fire": len(network.layers),
     }
-    _need("network", "time steps", steps, (1 << STEP_WIDTH) - 1)
+    _need("network", "time steps", steps, 1 << STEP_WIDTH)
     _need("network", "layers (program_depth)", len(network.layers), p.program_depth)
     _need("network", f"rows of spikes (spike_depth; 2 x {frame_stride} for the input of "
           f"{network.inputs} channels in {frame_planes} planes, the rest for hidden spikes over "
@@ -159,7 +159,7 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
         used["gains"] += neuron_rows * (planes if layer_static else 1)
         used["biases"] += neuron_rows * (2 if layer.v_init else 1)
         used["thresholds"] += neuron_rows
-        _need(name, "tiles of neurons", tiles, (1 << TILE_WIDTH) - 1)
+        _need(name, "tiles of neurons", tiles, 1 << TILE_WIDTH)
         _need(name, "words of a weight bank up to here (weight_depth)",
               used["weights"], p.weight_depth)
         for memory in ("gains", "biases", "thresholds"):

@@ -116,8 +116,8 @@ def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Prog
     memories: dict[str, list] = {name: [] for name in regions(p)}
     memories["weights"] = [[] for _ in range(p.banks)]
     frame = InputFrame(p).const({
-        "planes": plan.frame_planes, "beats": plan.frame_beats,
-        "rows": plan.frame_rows, "stride": plan.frame_stride})
+        "last_plane": plan.frame_planes - 1, "last_beat": plan.frame_beats - 1,
+        "rows": plan.frame_rows, "stride": plan.frame_stride, "valid": 1})
     memories["input"].append(frame.as_bits())
     for number, (layer, where) in enumerate(zip(network.layers, plan.layers, strict=True)):
         _check(network, number, layer, where, p)
@@ -160,8 +160,8 @@ def _check(network: IntegerNetwork, number: int, layer: DenseLayer, where: Layer
 
 def _fetch_layer(plan: Plan, where: LayerPlan, *, first: bool, last: bool) -> int:
     return FetchLayer(plan.parameters).const({
-        "source": where.source, "rows": where.rows, "columns": where.last_columns,
-        "groups": where.groups, "planes": where.last_planes, "tiles": where.tiles,
+        "source": where.source, "last_row": where.rows - 1, "columns": where.last_columns,
+        "last_group": where.groups - 1, "planes": where.last_planes, "last_tile": where.tiles - 1,
         "weights": where.weights, "stride": where.columns, "pending": plan.output_groups,
         "static": where.static, "first": first, "last": last,
     }).as_bits()
@@ -169,8 +169,8 @@ def _fetch_layer(plan: Plan, where: LayerPlan, *, first: bool, last: bool) -> in
 
 def _fire_layer(plan: Plan, layer: DenseLayer, where: LayerPlan, *, last: bool) -> int:
     return FireLayer(plan.parameters).const({
-        "tiles": where.tiles, "visits": where.last_visits, "steps": plan.timesteps,
-        "input_planes": where.input_planes, "gains": where.gains, "biases": where.biases,
+        "last_tile": where.tiles - 1, "last_visit": where.last_visits - 1,
+        "last_step": plan.timesteps - 1, "last_plane": where.input_planes - 1, "gains": where.gains, "biases": where.biases,
         "first_biases": where.first_biases, "thresholds": where.thresholds,
         "destination": where.destination, "rows": where.output_rows,
         "leak": [*layer.leak, 0, 0][:2], "sign_bit": layer.membrane_bits - 1,
