@@ -28,6 +28,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+# Small networks: PyTorch's threads would wait for one another more than they work.
+demo: export OMP_NUM_THREADS = 1
 demo: $(STAMP)  ## Train on real digits, run the RTL on the test set, write the report.
 	$(TERNSPIKE) demo --jobs $(JOBS) --seed $(SEED)
 

@@ -3,6 +3,8 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from model.golden import execute
 from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout
 from ternspike import commands, console
 from ternspike.cli import main
+from ternspike.evaluation import Evaluation
 from tests.networks import CORES
 
 # The command line's name of a core that other tests simulate, too.
@@ -332,8 +335,6 @@ def test_interrupted_training_leaves_no_file(ternspike, tmp_path, monkeypatch):
 
 def test_interrupted_dump_leaves_the_old_file(tmp_path, monkeypatch):
     """An interrupt in the middle of writing: what was there stays, nothing else does."""
-    from types import SimpleNamespace
-
     path = tmp_path / "out.npz"
     path.write_text("old")
 
@@ -344,7 +345,8 @@ def test_interrupted_dump_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "savez_compressed", half_written)
     arrays = SimpleNamespace(labels=0, classes=0, readout=0, cycles=0, spikes=(), membranes=())
     with pytest.raises(KeyboardInterrupt):
-        commands._dump(path, SimpleNamespace(samples=arrays, simulation=arrays))
+        commands._dump(
+            path, cast(Evaluation, SimpleNamespace(samples=arrays, simulation=arrays)))
     assert path.read_text() == "old"
     assert leftovers(tmp_path) == ["out.npz"]
 

@@ -3,7 +3,6 @@ import re
 import struct
 import zlib
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,8 +212,8 @@ def test_page_shows_the_closest_right_decision():
 
 def test_large_networks_stay_readable():
     """The picture of a layer is limited, and so is the table of classes."""
-    rng = np.random.default_rng(1)
-    layer = SimpleNamespace(weights=rng.integers(-1, 2, (300, 12)), outputs=300)
+    ones = np.ones(300, int)
+    layer = DenseLayer(np.random.default_rng(1).integers(-1, 2, (300, 12)), ones, ones, ones, ones)
     fields = report._fields(layer, (3, 4))
     assert picture(fields["uri"]).shape == (8 * 4 - 1, 16 * 5 - 1, 4)
     assert "first 128 of 300" in fields["caption"]
