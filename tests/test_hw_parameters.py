@@ -29,8 +29,8 @@ def test_immutable_and_comparable():
 
 
 def test_to_dict_is_the_constructors_arguments():
-    parameters = CoreParameters(**GOOD, shared_weight_port=True)
-    values = parameters.to_dict()
+    parameters = CoreParameters(**{**GOOD, "shared_weight_port": True})
+    values: dict[str, Any] = dict(parameters.to_dict())
     assert set(values) == {field.name for field in dataclasses.fields(CoreParameters)}
     assert values["scan"] == 4
     assert values["shared_weight_port"] is True
