@@ -110,6 +110,8 @@ class Recipe:
         if self.sizes[-1] != classes:
             raise RecipeError(f"Architecture {self.arch} has {self.sizes[-1]} outputs, but "
                               f"{dataset.name} has {classes} classes")
+        if len(dataset.train_x) < 2:
+            raise RecipeError(f"{dataset.name} has one training sample; batch norm needs two")
         if self.coding is Coding.EVENTS and dataset.shape[0] != self.timesteps:
             raise RecipeError(f"The recipe has {self.timesteps} time steps, but the events of "
                               f"{dataset.name} have {dataset.shape[0]}")
@@ -137,9 +139,10 @@ def parse_arch(arch: str) -> tuple[int, ...]:
 #: The shipped recipes, named after the data set that each is for.
 RECIPES = {
     "digits": Recipe(
-        arch="64-128-10", timesteps=4, batch=64,
-        teacher=Schedule(epochs=60, rate=4e-3, decay=1e-2),
-        student=Schedule(epochs=60, rate=4e-3, decay=1e-2),
+        arch="64-256-10", timesteps=4, batch=128, label_smoothing=0.1,
+        teacher=Schedule(epochs=60, rate=6e-3, decay=0.1),
+        student=Schedule(epochs=60, rate=6e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
     ),
     "mnist": Recipe(
         arch="784-256-10", timesteps=4, batch=512, shift=2, label_smoothing=0.1,
