@@ -74,21 +74,24 @@ def test_the_shape_that_is_to_be_reached():
         assert found[f"compression_{encoding}"] >= 14.91
 
 
-def access(words, bits):
-    return 1.09e-5 * words * bits + 13.2
-
-
-def test_energy_of_a_static_input_by_hand():
+def hand_worked():
+    """Return a network of a static input, inputs, and its energy; 8 2 0 and 0 1 1 set bits."""
     net = network()
-    inputs = np.array([[255, 3, 0], [0, 1, 128]])      # 8 2 0 and 0 1 1 set bits
+    inputs = np.array([[255, 3, 0], [0, 1, 128]])
     trace = execute(net, inputs)
-    report = energy(net, inputs, trace, [0.25])
+    return trace, energy(net, inputs, trace, [0.25])
+
+
+def test_operations_of_a_static_input_by_hand():
+    trace, report = hand_worked()
     hidden, output = report.layers
     assert hidden.events == 12 / 2
     assert hidden.adds == (8 * 1 + 2 * 2 + 1 * 2 + 1 * 1) / 2
     assert hidden.input_activity == 6 / 24
-    assert hidden.ops == pytest.approx(7.5 * 0.1 + 2 * 6.4)
-    assert hidden.ops_reference == pytest.approx(3 * 2 * 4.6)
+    assert hidden.scalings == 2 * 8, "each bit plane has its own"
+    # 7.5 additions; two products, difference and sum of each plane; a bias each step.
+    assert hidden.ops == pytest.approx(7.5 * 0.1 + 16 * (2 * 3.1 + 2 * 0.1) + 2 * 2 * 0.1)
+    assert hidden.ops_reference == pytest.approx(3 * 2 * 4.6), "dense, once a sample"
     assert hidden.ops_skipping == pytest.approx(2 * 2 * 4.6)
 
     spikes = trace.spikes[0].sum(axis=1).mean(axis=0)
@@ -97,32 +100,90 @@ def test_energy_of_a_static_input_by_hand():
     assert hidden.spike_rate
     assert output.events == spikes.sum()
     assert output.adds == spikes[0] * 1 + spikes[1] * 2
-    assert output.ops == pytest.approx(output.adds * 0.1 + 2 * 2 * 6.4)
-    assert output.ops_reference == pytest.approx(0.25 * 2 * 2 * 2 * 0.9)
-    assert report.ratio_ops == pytest.approx(
-        (hidden.ops_reference + output.ops_reference) / (hidden.ops + output.ops))
+    assert output.scalings == 2 * 2, "each step has its own"
+    assert output.ops == pytest.approx(output.adds * 0.1 + 4 * 6.4 + 4 * 0.1)
+    # The reference spikes at its own rate, 0.25: 1 of 2 neurons * 2 steps, at 2 synapses each.
+    assert output.ops_reference == output.ops_skipping == pytest.approx(1 * 2 * 0.9)
+    assert report.ratio_ops == pytest.approx((27.6 + 1.8) / (hidden.ops + output.ops))
 
 
-def test_memory_energy_by_hand():
-    net = network()
-    inputs = np.array([[255, 3, 0], [0, 1, 128]])
-    trace = execute(net, inputs)
-    hidden = energy(net, inputs, trace, [0.25]).layers[0]
+def test_memory_of_a_static_input_by_hand():
+    trace, report = hand_worked()
+    hidden = report.layers[0]
     spikes = float(trace.spikes[0].mean()) * 4
-    addressing = 3.1 + 2 * 0.1
-    assert hidden.memory == pytest.approx(
-        hidden.ops
-        + 6 * (access(3, 2 + 3) + addressing)                 # address and bit number of a set bit
-        + 6 * 2 * access(6, 2)                                # weights
-        + 4 * (2 * access(2, 20) + 3 * 0.1)                   # membranes, integration, two leaks
-        + 2 * (2 * access(2, 8) + access(2, 16))              # gains and bias, once
-        + 4 * access(2, 32)                                   # thresholds
-        + spikes * (access(2, 1) + 0.1))
-    assert hidden.memory_reference == pytest.approx(
-        6 * 4.6 + 3 * (access(3, 8) + addressing) + 6 * access(6, 32)
-        + 4 * (2 * access(2, 32) + 0.9 + 3.7)
-        + 2 * (access(2, 32) + 0.9)
-        + 0.25 * 4 * (access(2, 1) + 0.9))
+    own = [                     # accesses, words, bits
+        (6, 3, 2 + 3),          # events: address and bit number of a set bit
+        (6 * 2, 6, 2),          # weights
+        (2 * 4, 2, 20),         # membranes, once a step: sums of a static input are in registers
+        (16, 2, 8),             # gain_plus, for each plane
+        (16, 2, 8),             # gain_minus
+        (4, 2, 16),             # bias
+        (4, 2, 32),             # threshold
+        (spikes, 2, 1),
+    ]
+    reference = [
+        (3, 3, 8), (3 * 2, 6, 32), (2 * 4, 2, 32),
+        (2, 2, 32),             # bias, once
+        (0.25 * 4, 2, 1),
+    ]
+    skipping = [(2, 3, 8), (2 * 2, 6, 32), *reference[2:]]
+    address = 3.1 + 2 * 0.1
+    # Integration and two leaks; integration, multiplied leak, bias.
+    own_ops = hidden.ops + 6 * address + 4 * 3 * 0.1 + spikes * 0.1
+    reference_ops = 27.6 + 3 * address + 4 * (0.9 + 3.7) + 2 * 0.9 + 1 * 0.9
+    skipping_ops = reference_ops - 2 * 4.6 - address
+
+    def bits(accesses):
+        return sum(count * width for count, _, width in accesses)
+
+    def packed(accesses):
+        return sum(count * 10 / (64 // width) for count, _, width in accesses)
+
+    def one_by_one(accesses):
+        return sum(count * (1.09e-5 * words * width + 13.2) for count, words, width in accesses)
+
+    assert hidden.bits == bits(own) == 30 + 24 + 160 + 256 + 64 + 128 + spikes
+    assert hidden.bits_reference == bits(reference) == 24 + 192 + 256 + 64 + 1
+    assert packed(own[:7]) == pytest.approx(
+        60 / 12 + 120 / 32 + 80 / 3 + 160 / 8 + 160 / 8 + 40 / 4 + 40 / 2)
+    assert hidden.memory == pytest.approx(own_ops + packed(own))
+    assert packed(reference) == pytest.approx(30 / 8 + 60 / 2 + 80 / 2 + 20 / 2 + 10 / 64)
+    assert hidden.memory_reference == pytest.approx(reference_ops + packed(reference))
+    assert hidden.memory_skipping == pytest.approx(skipping_ops + packed(skipping))
+    assert hidden.memory_per_access == pytest.approx(own_ops + one_by_one(own))
+    assert hidden.memory_per_access_reference == pytest.approx(
+        reference_ops + one_by_one(reference))
+    assert hidden.memory_per_access_skipping == pytest.approx(skipping_ops + one_by_one(skipping))
+
+
+def test_memory_of_spikes_by_hand():
+    trace, report = hand_worked()
+    output = report.layers[1]
+    first, second = trace.spikes[0].sum(axis=1).mean(axis=0)
+    # Address, two weights and, for each weight that is not 0, a membrane read and written; each
+    # neuron and step, membrane, gains and bias of 8 bits.
+    assert output.bits == pytest.approx(
+        (first + second) * (1 + 2 * 2) + (first + 2 * second) * 2 * 10 + 4 * (2 * 10 + 3 * 8))
+    # One spike: the same of all weights; each neuron and step, membrane and bias.
+    assert output.bits_reference == 1 * (1 + 2 * 32 + 2 * 2 * 32) + 4 * (2 * 32 + 32)
+    assert output.memory_reference == pytest.approx(
+        1.8 + 577 * 10 / 64 + 3.3 + 4 * (0.9 + 0.9))
+
+
+def test_what_the_two_prices_differ_in():
+    """The same accesses on both sides, nearly all to weights: packed, a sixteenth of the price."""
+    layer = DenseLayer(**dict(OUTPUT, weights=np.ones((2, 500), int)))
+    inputs = np.ones((1, 500), int)
+    net = IntegerNetwork(InputCoding.STATIC, 1, 1, (layer,), {})
+    found = energy(net, inputs, execute(net, inputs)).layers[0]
+    assert found.events == 500 and found.adds == 1000
+    assert found.bits == 500 * (9 + 1 + 2 * 2) + 2 * (2 * 10 + 8 + 8 + 8)
+    assert found.bits_reference == 500 * (8 + 2 * 32) + 2 * (2 * 32 + 32)
+    moved, moved_reference = (
+        memory - ops - 500 * 3.3 for memory, ops in (
+            (found.memory_per_access, found.ops),
+            (found.memory_per_access_reference, found.ops_reference)))
+    assert moved == pytest.approx(moved_reference, rel=0.03)
 
 
 def test_energy_of_spikes():
@@ -132,7 +193,8 @@ def test_energy_of_spikes():
     hidden = report.layers[0]
     assert hidden.events == 3 and hidden.adds == 1 * 1 + 2 * 2
     assert hidden.input_activity == 3 / 6
-    assert hidden.ops == pytest.approx(5 * 0.1 + 2 * 2 * 6.4)
+    assert hidden.scalings == 2 * 2
+    assert hidden.ops == pytest.approx(5 * 0.1 + 4 * 6.4 + 4 * 0.1)
     assert hidden.ops_reference == hidden.ops_skipping == pytest.approx(3 * 2 * 0.9)
     assert hidden.reference_rate == hidden.spike_rate
 
@@ -168,6 +230,11 @@ def test_reports_are_json():
     inputs = np.array([[255, 3, 0]])
     found = json.loads(json.dumps(energy(net, inputs, execute(net, inputs)).to_dict()))
     assert found["samples"] == 1 and len(found["layers"]) == 2
+    for model in ("ops", "memory", "memory_per_access"):
+        for suffix, reference in (("", "reference"), ("_skipping", "skipping")):
+            assert found[f"ratio_{model}{suffix}"] == pytest.approx(
+                sum(layer[f"{model}_{reference}"] for layer in found["layers"])
+                / sum(layer[model] for layer in found["layers"]))
     found = json.loads(json.dumps(summary(net)))
     assert found["arch"] == "3-2-2" and found["metadata"] == {"recipe": "by hand"}
     assert found["layers"][0]["plus"] == 3 and found["layers"][0]["minus"] == 1
