@@ -144,6 +144,8 @@ class _Run:
     """A program and its samples, as words of the streams."""
 
     def __init__(self, program: Program, inputs: np.ndarray, first: int = 0):
+        if not len(inputs):
+            raise ValueError("There must be at least one sample to simulate")
         self.program = program
         self.beats = program.pack_inputs(inputs)
         self.samples = len(self.beats)
@@ -151,8 +153,6 @@ class _Run:
         self.first = first
         #: Words that it gives on the output stream.
         self.results = self.samples * program.network.outputs
-        if not self.samples:
-            raise ValueError("There must be at least one sample to simulate")
 
     def phases(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the words of each input stream in turn."""

@@ -16,7 +16,7 @@ _MAX_CYCLES = 100_000
 
 
 def write_waves(program: Program, inputs: np.ndarray, path: Path) -> None:
-    """Write the waveform of a few samples as VCD, with a view of the ports for GTKWave beside it.
+    """Write the waveform of a few samples as VCD.
 
     The core runs in Amaranth's own simulator, which knows the types of the signals; Verilator
     sees Verilog, where every struct is a vector. The network is in the memories from the start.
@@ -37,16 +37,17 @@ def write_waves(program: Program, inputs: np.ndarray, path: Path) -> None:
     TimeoutError
         If the samples take too long.
     """
-    core = Core(program.parameters, trace=True, image=program.image())
     beats = [int.from_bytes(beat.tobytes(), "little")
              for sample in program.pack_inputs(inputs) for beat in sample]
     results = len(inputs) * program.network.outputs
 
-    async def feed(ctx):
-        await stream_put_all(ctx, core.i, beats)
-
-    async def collect(ctx):
-        await stream_get_all(ctx, core.o, results)
-
     with atomic_write(path) as temporary:
+        core = Core(program.parameters, trace=True, image=program.image())
+
+        async def feed(ctx):
+            await stream_put_all(ctx, core.i, beats)
+
+        async def collect(ctx):
+            await stream_get_all(ctx, core.o, results)
+
         simulate(core, feed, collect, max_cycles=_MAX_CYCLES, vcd=temporary)
