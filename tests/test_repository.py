@@ -5,9 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from hw.parameters import PRESETS, CoreParameters
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "hw": {"amaranth"},
     "model": {"numpy", "torch", "safetensors", "sklearn"},
-    "mapping": {"numpy", "hw", "model.network"},
+    "mapping": {"numpy", "hw", "model.network", "model.bounds"},
     "sim": {"numpy", "amaranth", "cocotb", "cocotb_tools", "find_libpython", "hw", "mapping",
             "model.network", "model.files"},
     "ternspike": {"numpy", "torch", "rich", "typer", "jinja2", "markupsafe",
@@ -65,7 +68,7 @@ def test_importing_is_cheap():
 
 def test_no_shortcuts_in_the_code():
     wanted = re.compile(r"#\s*no" r"qa|type:\s*ig" r"nore|\bTO" r"DO\b|\bFIX" r"ME\b"
-                        r"|except Exc" r"eption\b|except:")
+                        r"|except Exc" r"eption\b|exc" r"ept:")
     for path in tracked():
         if path.suffix == ".py":
             found = wanted.search(path.read_text())
@@ -99,3 +102,12 @@ def test_links_in_the_documents_lead_somewhere():
         if path.suffix == ".md":
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
                 assert (path.parent / target).exists(), f"{path.relative_to(ROOT)}: {target}"
+
+
+def test_readme_shows_the_presets():
+    rows = (ROOT / "README.md").read_text().splitlines()
+    for field in fields(CoreParameters):
+        values = [str(getattr(preset, field.name)).lower() for preset in PRESETS.values()]
+        end = f" | {' | '.join(values)} |"
+        assert any(row.startswith(f"| `{field.name}` | ") and row.endswith(end) for row in rows), (
+            f"README.md should say: {field.name}{end}")
