@@ -45,10 +45,14 @@ def to_verilog(component, name: str) -> str:
     return _EMPTY_WIRE.sub("", text)
 
 
-def to_rtlil(component, name: str, platform: str | None = None) -> str:
-    """Return ``component`` as the RTLIL module ``name``, the same text for the same design."""
-    return _rtlil.convert(component, name=name, ports=component_ports(component),
-                          platform=platform, emit_src=False)
+def to_rtlil(design, name: str, *, ports: list[Signal] | None = None,
+             platform: str | None = None) -> str:
+    """Return ``design`` as the RTLIL module ``name``, the same text for the same design.
+
+    The ports are those of a component, unless they are given.
+    """
+    return _rtlil.convert(design, name=name, platform=platform, emit_src=False,
+                          ports=component_ports(design) if ports is None else ports)
 
 
 def component_ports(component) -> list[Signal]:

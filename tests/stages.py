@@ -14,8 +14,14 @@ RESULT   = data.StructLayout({"value": signed(7), "tag": 3})
 class Difference(wiring.Component):
     """Registered stage: ``a - b``, with the tag that came with them."""
 
-    i: In(stream.Signature(OPERANDS))
-    o: Out(stream.Signature(RESULT))
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self):
+        super().__init__({
+            "i": In(stream.Signature(OPERANDS)),
+            "o": Out(stream.Signature(RESULT)),
+        })
 
     def elaborate(self, platform):
         m = Module()

@@ -185,7 +185,7 @@ def test_no_compiler(tmp_path, monkeypatch):
 
 
 def test_killed_build_is_built_again(tmp_path, monkeypatch):
-    """A build that was killed leaves nothing that looks finished; spaces in paths are no trouble."""
+    """A killed build leaves nothing that looks finished; spaces in paths are no trouble."""
     cache = tmp_path / "a cache"
     builder = subprocess.Popen(
         [sys.executable, "-c", "from sim.verilator import build; from tests.stages import *; "
