@@ -1,9 +1,10 @@
 """One bank's event queue: walks the bits of its rows and emits an event a cycle."""
 from amaranth import *
-from amaranth.lib import data, fifo, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.parameters import CoreParameters
+from hw.row_queue import RowQueue
 from hw.shapes import BankRow
 
 __all__ = ["EventQueue"]
@@ -80,8 +81,8 @@ class EventQueue(wiring.Component):
         held_valid = Signal()
         arrives    = Signal()        # a row that is kept
         closes     = Signal()        # an empty last row: the held one becomes the last
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(
-            width=layout.size, depth=p.queue_depth)
+        m.submodules.queue = queue = RowQueue(
+            width=layout.size, depth=p.queue_depth, margin=self.in_flight)
         with m.If(self.valid):
             with m.If(self.row.spikes.as_value().any()):
                 m.d.comb += arrives.eq(1)
@@ -100,7 +101,7 @@ class EventQueue(wiring.Component):
             m.d.sync += [held.eq(self.row), held_valid.eq(1)]
         with m.If(closes):
             m.d.sync += held.tag.last.eq(1)
-        m.d.sync += self.space.eq(queue.w_level <= p.queue_depth - self.in_flight)
+        m.d.comb += self.space.eq(queue.space)
 
         # The current row loses its lowest column with each event.
         head     = Signal(layout)
@@ -127,7 +128,7 @@ class EventQueue(wiring.Component):
             ends.eq(~occupied | (turn & ~rest.any())),
             self.done.eq((phase != self.phase) | (turn & current.tag.last & ~rest.any())),
             queue.r_en.eq(ends),
-            self.empty.eq(~held_valid & ~queue.r_rdy & ~occupied),
+            self.empty.eq(~held_valid & queue.empty & ~occupied),
         ]
         with m.If(turn):
             for n in range(p.scan):

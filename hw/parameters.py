@@ -27,7 +27,7 @@ class CoreParameters:
         Bits of each bank that the fetcher reads a cycle; ``banks * scan`` is a multiple of
         ``lanes``.
     queue_depth : :class:`int`
-        Words that a bank may run ahead of the others.
+        Words that a bank may run ahead of the others, some of them on their way: a power of two.
     weight_depth, spike_depth, neuron_depth, program_depth, readout_depth : :class:`int`
         Words of a weight bank, rows of the spike memory, rows (of ``neurons`` each) of the
         parameter memories, layers of a program, neurons of a readout layer.
@@ -59,7 +59,7 @@ class CoreParameters:
     planes:          int = 1
     neurons:         int
     scan:            int
-    queue_depth:     int = 17
+    queue_depth:     int = 16
     weight_depth:    int = 512
     spike_depth:     int = 512
     neuron_depth:    int = 512
@@ -104,6 +104,9 @@ class CoreParameters:
             if value % divisor:
                 raise ValueError(f"Core parameter {name} ({value}) must be a multiple of "
                                  f"{unit} ({divisor})")
+        if self.queue_depth & self.queue_depth - 1:
+            raise ValueError(f"Core parameter queue_depth must be a power of two, not "
+                             f"{self.queue_depth!r}")
         if self.membrane_width > self.current_width:
             raise ValueError(f"Core parameter membrane_width ({self.membrane_width}) must not "
                              f"exceed current_width ({self.current_width})")
@@ -136,7 +139,7 @@ class CoreParameters:
 #: Cores by name. ``docs/results.md`` has the table that decided them.
 PRESETS = {
     "tiny": CoreParameters(
-        banks=4, lanes=8, planes=2, neurons=1, scan=8, queue_depth=17,
+        banks=4, lanes=8, planes=2, neurons=1, scan=8, queue_depth=16,
         weight_depth=16384, spike_depth=256, neuron_depth=256, program_depth=4, readout_depth=256,
         count_width=10, gain_width=16, current_width=24, membrane_width=24,
         shared_weight_port=True),

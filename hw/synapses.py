@@ -115,27 +115,29 @@ class Synapses(wiring.Component):
         last = Signal(self.latency - 1)      # `last` on its way; the oldest is the highest
         m.d.sync += [last.eq(Cat(self.last, last)), self.closed.eq(last[-1])]
 
-        def accumulate(shadow, masks, name):
-            """Count one lane's masks of one plane into an accumulator, and its shadow."""
-            # The first mask enters as the accumulator's carry, which is free, so that a
-            # power of two of banks leaves 2**n - 1 masks for the tree.
-            carry, *rest = masks
-            count   = Signal(max(1, len(rest).bit_length()), name=f"{name}_count")
-            carry_q = Signal(name=f"{name}_carry")
-            acc     = Signal(p.count_width, name=f"{name}_acc")
-            total   = Signal(p.count_width + 1, name=f"{name}_total")
-            m.d.comb += total.eq(Cat(1, acc) + Cat(carry_q, count))
-            m.d.sync += [
-                count.eq(count_ones(m, rest, name=name)),
-                carry_q.eq(carry),
-                acc.eq(total[1:]),
-            ]
-            with m.If(last[-1]):
-                m.d.sync += [acc.eq(0), shadow.eq(total[1:])]
-
         for lane in range(p.lanes):
+            # One carry chain adds all of a lane's counts to their accumulators. Between two of
+            # them is a place with the same bit twice: it swallows the carry of the one below and
+            # gives that bit as a carry to the one above. So each counter takes its first mask
+            # for free, and a power of two of banks leaves 2**n - 1 masks for the tree.
+            sums, counts, shadows = [], [], []
             for plane in range(p.planes):
                 for sign, masks in (("plus", plus[plane]), ("minus", minus[plane])):
-                    accumulate(getattr(self.counts[lane], sign)[plane],
-                               [mask[lane] for mask in masks], f"lane{lane}_{sign}{plane}")
+                    name  = f"lane{lane}_{sign}{plane}"
+                    first, *rest = [mask[lane] for mask in masks]
+                    carry = Signal(name=f"{name}_carry")
+                    count = Signal(p.count_width, name=f"{name}_count")
+                    acc   = Signal(p.count_width, name=f"{name}_acc")
+                    m.d.sync += [carry.eq(first), count.eq(count_ones(m, rest, name=name))]
+                    sums    += [carry, acc]
+                    counts  += [carry, count]
+                    shadows += [getattr(self.counts[lane], sign)[plane]]
+            total = Signal((p.count_width + 1) * len(shadows), name=f"lane{lane}_total")
+            m.d.comb += total.eq(Cat(sums) + Cat(counts))
+            for n, (acc, shadow) in enumerate(zip(sums[1::2], shadows, strict=True)):
+                after = total[n * (p.count_width + 1) + 1:][:p.count_width]
+                with m.If(last[-1]):
+                    m.d.sync += [acc.eq(0), shadow.eq(after)]
+                with m.Else():
+                    m.d.sync += acc.eq(after)
         return m

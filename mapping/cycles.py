@@ -150,11 +150,13 @@ class _Model:
         self.loaded   = times()
         # Fetcher: when it last waited for a sample or loaded a layer.
         self.waits    = times()
-        # Queues: cycle of each bank's last event, events of the held row, writes and reads.
+        # Queues: cycle of each bank's last event, events of the held row, when a row was last
+        # taken; when rows were written to the memory and left it, and how many.
         self.end      = times(banks) - 1
         self.held     = times(banks)
-        self.writes   = times(banks, self.p.queue_depth + EventQueue.in_flight) - 1
-        self.reads    = self.writes.copy()
+        self.taken    = times(banks) - 1
+        self.writes   = times(banks, self.p.queue_depth) - 1
+        self.leaves   = self.writes.copy()
         self.entry    = times(banks)
         # Groups: first cycle of this one, and when the next may close.
         self.phase    = times()
@@ -205,10 +207,10 @@ class _Model:
 
     def _space(self, row):
         """Return the first cycle from ``row`` on in which all queues can take a row."""
-        most = self.p.queue_depth - EventQueue.in_flight
+        most = self.p.queue_depth - 1 - EventQueue.in_flight
         while True:
             seen  = (row - 1)[:, None, None]
-            level = (self.writes < seen).sum(axis=2) - (self.reads < seen).sum(axis=2)
+            level = (self.writes < seen).sum(axis=2) - (self.leaves < seen).sum(axis=2)
             full  = (level > most).any(axis=1)
             if not full.any():
                 return row
@@ -229,13 +231,15 @@ class _Model:
     def _push(self, mask, write, events):
         """Write a row to the queues in ``mask``, and follow it until its last event."""
         write = np.broadcast_to(write[:, None], mask.shape)
-        read  = np.maximum(write + 2, self.end)
-        end   = np.maximum(read + 1, self.phase[:, None]) + np.maximum(events, 1) - 1
-        self.end = np.where(mask, end, self.end)
+        leave = np.maximum(write + 1, self.taken)
+        take  = np.maximum(leave + 1, self.end)
+        end   = np.maximum(take + 1, self.phase[:, None]) + np.maximum(events, 1) - 1
+        self.end   = np.where(mask, end, self.end)
+        self.taken = np.where(mask, take, self.taken)
         stream, bank = np.nonzero(mask)
         place = self.entry[mask] % self.writes.shape[2]
         self.writes[stream, bank, place] = write[mask]
-        self.reads[stream, bank, place]  = read[mask]
+        self.leaves[stream, bank, place] = leave[mask]
         self.entry += mask
 
     def _fire(self, layer, tile, group, counted):
