@@ -62,8 +62,12 @@ class _Contract(Elaboratable):
             held    = Signal(len(payload), name=f"{name}_held")
             m.d.sync += [stalled.eq(o.valid & ~o.ready), held.eq(payload)]
             with m.If(stalled):
-                m.d.comb += [Assert(o.valid), Assert(payload == held)]
-            m.d.comb += Cover(stalled & o.valid & o.ready & (payload != 0))
+                m.d.comb += [
+                    Assert(o.valid, f"{name} takes back what it offered"),
+                    Assert(payload == held, f"{name} changes what it offered"),
+                ]
+            m.d.comb += Cover(stalled & o.valid & o.ready & (payload != 0),
+                              f"{name} transfers after a stall")
         return m
 
 
