@@ -4,14 +4,18 @@ In inference a trained layer computes, per output channel and step, a current
 ``I = plus * P - minus * N + bias`` from its counts ``P, N``: batch norm's ``g, c`` and the scale of
 the input (1/255 for pixels) give ``plus = |g| a_p s``, ``minus = |g| a_n s``, ``bias = c``, and a
 negative ``g`` swaps the + and - weights. Leak and reset are linear, so that a neuron may be divided
-by any positive unit without changing its spikes. With ``unit = minus / 2^shift``::
+by any positive unit without changing its spikes. With ``unit = minus / q``::
 
-    gain_minus = 2^shift      gain_plus = round(plus / unit)
+    gain_minus = q            gain_plus = round(plus / unit)
     bias = round(bias / unit) threshold = round(threshold / unit)
 
-Where no channel may have a unit of its own, all share one, and both gains are general: in a readout
-layer, whose neurons are compared with one another, and in a layer that starts from a membrane other
-than 0, because the integer machine has one initial membrane a layer.
+Any q of ``2^(shift-1) + 1 .. 2^shift`` is about as fine for bias and threshold; each channel takes
+the one whose ``gain_plus / gain_minus`` comes nearest to ``plus / minus``. That is worth about two
+more bits than q = 2^shift for all, and costs nothing.
+
+Where no channel may have a unit of its own, all share one: in a readout layer, whose neurons are
+compared with one another, and in a layer that starts from a membrane other than 0, because the
+integer machine has one initial membrane a layer. There q is the largest gain.
 
 `shift` is the smallest of each layer whose rounding can't be measured on calibration samples; see
 `RoundingCost.measurable`.
@@ -41,7 +45,7 @@ VALUE_MAX = (1 << 19) - 1            # bias and threshold: 20 bits, signed
 INPUT_SCALE = 1 / 255                # of an 8-bit input value
 CONSTANT_LEVELS = 1 << 12            # resolution of a neuron that has no input
 MOST_CHANGES = 0.01                  # share of the samples
-MOST_NOISE = 1 / 8
+MOST_NOISE = 0.1
 TINY = 1e-30
 BATCH = 1000
 
@@ -126,7 +130,7 @@ class RoundingCost:
 
         That is: the accuracy falls by more than two standard errors of the paired difference, more
         than 1 % of the samples change their class at all, or the error of the logits is more than
-        1/8 of their size. The last is a limit of its own because samples that were trained on
+        a tenth of their size. The last is a limit of its own because samples that were trained on
         keep their classes under more noise than new ones, but have the same noise.
         """
         lost = (self.float_accuracy - self.integer_accuracy) * self.samples
@@ -238,9 +242,9 @@ def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer, np.ndarray]:
         base = np.full_like(largest, largest.max())
     else:
         base = np.where(real.minus > 0, real.minus, real.plus)
-    constant = base == 0
+    unit = _best_unit(real, base, shift, shared)
     level = np.maximum(threshold, np.abs(real.bias)) / CONSTANT_LEVELS
-    unit = np.where(constant, np.where(level > 0, level, 1.0), base / 2.0**shift)
+    unit = np.where(base > 0, unit, np.where(level > 0, level, 1.0))
     excess = np.maximum(np.maximum(threshold, np.abs(real.bias)) / VALUE_MAX,
                         largest / GAIN_MAX) / unit
     if shared:
@@ -295,6 +299,18 @@ def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, where: str) ->
         return RealLayer(signs, plus, minus, bias, np.full(len(bias), threshold),
                          neuron.v_init * threshold, neuron.leak, neuron.reset, None)
     return RealLayer(signs, plus, minus, bias, None, 0.0, layer.leak, Reset.SOFT, layer.readout)
+
+
+def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool) -> np.ndarray:
+    """Return ``base / q`` (outputs,) for the (largest) q at which rounding changes gains least."""
+    q = np.arange(1 << shift, (1 << shift) // 2, -1)[:, None, None]
+    units = base / q                                             # (candidates, 1, outputs)
+    gains = np.stack([real.plus, real.minus])                    # (2, outputs)
+    scaled = gains / np.where(units > 0, units, 1.0)
+    error = ((np.rint(scaled) * units - gains) ** 2).sum(1)      # (candidates, outputs)
+    if shared:
+        error = np.broadcast_to(error.sum(1, keepdims=True), error.shape)
+    return np.take_along_axis(units[:, 0], error.argmin(0)[None], 0)[0]
 
 
 def _sized(layer: DenseLayer, number: int, timesteps: int, coding: Coding,
