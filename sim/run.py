@@ -51,7 +51,7 @@ class SimulationResult:
         int64 (samples,): the core's own argmax.
     cycles
         int64 (samples,): from the last result of the sample before to the sample's own last
-        result; for the first sample, from its first input beat.
+        result; for the first sample, from the transfer of its first input beat.
     total_cycles
         From the first input beat to the last result.
     latency_first
@@ -168,7 +168,7 @@ class _Run:
         spikes, membranes = ((), ()) if trace is None else decode_trace(
             trace, parameters, [layer.outputs for layer in network.layers], network.timesteps,
             self.samples, first=self.first)
-        cycles = np.diff(readouts.last, prepend=begin - 1)
+        cycles = np.diff(readouts.last, prepend=begin)
         return SimulationResult(
             spikes=spikes, membranes=membranes, readout=readouts.values,
             classes=readouts.classes, cycles=cycles, total_cycles=int(cycles.sum()),
