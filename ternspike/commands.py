@@ -59,7 +59,7 @@ def demo(
     summary = _summary(evaluation, seed) | {"fold": trained.summary["fold"]}
     write_json(numbers, summary)
     write_json(json, summary)
-    write_text(report, _report(evaluation, summary))
+    write_text(report, _report(evaluation, summary, _demo_command(dataset, summary, changes)))
     tables.evaluation(summary)
     console.note(f"Report: {report}")
     _require_equal(summary)
@@ -98,7 +98,9 @@ def simulate(
     if dump is not None:
         _dump(dump, evaluation)
     if report is not None:
-        write_text(report, _report(evaluation, summary))
+        command = (f"ternspike simulate {network_file.name} --dataset {samples.dataset} --data DIR "
+                   f"--core {core} --samples {len(samples)} --seed {seed}")
+        write_text(report, _report(evaluation, summary, command))
     tables.evaluation(summary)
     _require_equal(summary)
 
@@ -180,20 +182,20 @@ def _summary(evaluation: Evaluation, seed: int) -> dict[str, Any]:
     return summarise(evaluation, seed)
 
 
-def _report(evaluation: Evaluation, summary: dict[str, Any]) -> str:
+def _report(evaluation: Evaluation, summary: dict[str, Any], command: str) -> str:
     """Return the report's page."""
     from ternspike.report import render
 
-    return render(evaluation, summary, _command(summary))
+    return render(evaluation, summary, command)
 
 
-def _command(summary: Mapping[str, Any]) -> str:
+def _demo_command(dataset: str, summary: Mapping[str, Any], changes: Changes) -> str:
     """Return what to type to see the same numbers again."""
-    if summary["dataset"] == "digits" and summary["core"]["name"] == "medium":
-        return f"make demo SEED={summary['seed']}"
-    return (f"ternspike demo --dataset {summary['dataset']} --data DIR "
-            f"--core {summary['core']['name']} --arch {summary['arch']} "
-            f"--timesteps {summary['timesteps']} --seed {summary['seed']}")
+    epochs = f" --epochs {changes.epochs}" if changes.epochs else ""
+    return (f"ternspike demo --dataset {dataset}{'' if dataset == 'digits' else ' --data DIR'} "
+            f"--core {summary['core']['name']} --samples {summary['samples']} "
+            f"--arch {summary['arch']} --timesteps {summary['timesteps']}{epochs} "
+            f"--seed {summary['seed']}")
 
 
 def _require_equal(summary: Mapping[str, Any]) -> None:

@@ -119,9 +119,9 @@ class _Plot:
         right, bottom = self.WIDTH - self.RIGHT, self.HEIGHT - self.BOTTOM
         parts = [f'<line class="grid" x1="{self.LEFT}" x2="{right}" y1="{self.y(tick)}" '
                  f'y2="{self.y(tick)}"/><text class="tick end" x="{self.LEFT - 8}" '
-                 f'y="{self.y(tick) + 4}">{tick:,.0f}</text>' for tick in y_ticks]
-        parts += [f'<text class="tick middle" x="{self.x(tick)}" y="{bottom + 16}">{tick:,.0f}'
-                  f'</text>' for tick in x_ticks]
+                 f'y="{self.y(tick) + 4}">{_label(tick)}</text>' for tick in y_ticks]
+        parts += [f'<text class="tick middle" x="{self.x(tick)}" y="{bottom + 16}">'
+                  f'{_label(tick)}</text>' for tick in x_ticks]
         middle = (self.LEFT + right) / 2
         parts.append(f'<text class="tick middle" x="{middle}" y="{bottom + 32}">{x_label}</text>')
         return "".join(parts)
@@ -179,6 +179,11 @@ def histogram(values: np.ndarray, marks: dict[str, float], x_label: str, title: 
                     f'y2="{plot.y(0)}"/><text class="label mark {side}" x="{place + shift}" '
                     f'y="{plot.TOP + 10 + 15 * row}">{name} {value:,.1f}</text>')
     return plot.svg(content, title)
+
+
+def _label(value: float) -> str:
+    """Write a round number with a true minus and narrow spaces between thousands."""
+    return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
 
 
 def _ticks(low: float, high: float) -> list[float]:
