@@ -45,7 +45,7 @@ def bar_chart(title: str, panels: list[Panel]) -> str:
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" '
             f'viewBox="0 0 {_WIDTH} {top}" role="img" aria-label="{escape(title)}" '
             f'font-family="system-ui, sans-serif" font-size="13" fill="{_INK}">\n'
-            f'<rect width="100%" height="100%" fill="#ffffff"/>\n'
+            f'<rect width="{_WIDTH}" height="{top}" fill="#ffffff"/>\n'
             f'<text x="20" y="30" font-size="17" font-weight="600">{escape(title)}</text>\n'
             + "".join(parts) + "</svg>\n")
 

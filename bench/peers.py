@@ -27,7 +27,8 @@ from sim.compare import compare
 from sim.errors import SimulationError
 from sim.run import SimulationResult, simulate_many
 
-__all__ = ["area_of", "main", "measure", "panels", "tables"]
+__all__ = ["area_of", "document", "main", "measure", "panels", "picture", "summarise",
+           "tables"]
 
 #: What we hold ourselves to: cycles of a sample at 10 % activity.
 TARGETS = {"W1": 800, "W2": 600}
@@ -101,13 +102,13 @@ def _judge(program: Program, parts: list[np.ndarray], results: list[SimulationRe
     }
 
 
-def area_of(core: str, parameters: CoreParameters, place_file: Path) -> dict | None:
+def area_of(core: str, parameters: dict, place_file: Path) -> dict | None:
     """Return what place and route said of a core; None if it did not build this very shape."""
     if not place_file.exists():
         return None
-    shape = {name: getattr(parameters, name) for name in ("banks", "lanes", "planes", "neurons")}
     for built in json.loads(place_file.read_text()):
-        if built["name"] == core and shape.items() <= built.items():
+        if built["name"] == core and all(built[name] == parameters[name]
+                                         for name in ("banks", "lanes", "planes", "neurons")):
             return built
     return None
 
@@ -247,7 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
         workloads = [measure(workload, parameters, samples=options.samples, stream=options.stream,
                              seed=options.seed) for workload in WORKLOADS]
         summary = summarise(options.core, workloads, options.seed,
-                            area_of(options.core, parameters, options.place))
+                            area_of(options.core, parameters.to_dict(), options.place))
         write_text(options.folder / "peers.json", json.dumps(summary, indent=1) + "\n")
         write_text(options.folder / "peers.md", document(summary))
         write_text(options.folder / "peers.svg", picture(summary))

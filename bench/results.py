@@ -1,0 +1,128 @@
+"""Put the figures under ``build/`` into ``docs/results.md``: no number there is typed by hand.
+
+``python -m bench.results`` replaces what stands between the markers of each section whose figures
+are there, and says which are not and what makes them.
+"""
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import explore, peers
+from bench.tables import Table, markdown, replace_sections, write_text
+
+__all__ = ["main", "network_table", "place_table", "sections"]
+
+#: Reports of whole networks: folder under ``build/`` and the target that makes it.
+_REPORTS = {"demo": "make demo", "mnist": "make mnist", "fashion": "make fashion"}
+
+
+def place_table(placed: list[dict]) -> Table:
+    """Return the table of placed cores."""
+    rows = [(each["name"], f"{each['banks']} x {each['lanes']} x {each['planes']}",
+             str(each["neurons"]), f"{each['comb']:,}",
+             "-" if each["lut4"] is None else f"{each['lut4']:,}", f"{each['ff']:,}",
+             str(each["ram"]), str(each["mult"]), f"{each['fmax']:.1f}",
+             f"{each['comb_per_slot']:.2f}") for each in placed]
+    return Table(("core", "banks x lanes x planes", "neurons", "COMB", "LUT4 (Yosys)", "FF",
+                  "DP16KD", "MULT18", "Fmax MHz", "COMB a slot"), rows,
+                 {number for number, each in enumerate(placed) if each["name"] == "medium"})
+
+
+def network_table(reports: list[dict]) -> Table:
+    """Return the table of trained networks, one a column, from their ``report.json``."""
+    def percent(share: float | None) -> str:
+        return "-" if share is None else f"{100 * share:.2f} %"
+
+    lines: dict[str, Callable[[dict], str]] = {
+        "network, steps": lambda r: f"{r['arch']}, {r['timesteps']}",
+        "core": lambda r: r["core"]["name"],
+        "accuracy, full precision": lambda r: percent(r["accuracy"]["float"]),
+        "accuracy, ternary": lambda r: percent(r["accuracy"]["ternary"]),
+        "accuracy, integer": lambda r: percent(r["accuracy"]["integer"]),
+        "accuracy, RTL": lambda r: percent(r["accuracy"]["rtl"]),
+        "samples through the RTL": lambda r: f"{r['samples']:,}",
+        "values compared with golden": lambda r: f"{r['compared']:,}",
+        "mismatches": lambda r: str(r["mismatches"]),
+        "cycles a sample, measured": lambda r: f"{r['cycles']['mean']:,.1f}",
+        "cycles a sample, cycle model": lambda r: f"{r['cycles']['model_mean']:,.1f}",
+        "measured / bound": lambda r: f"{r['cycles']['mean'] / r['cycles']['bound_mean']:.2f}",
+        "density of the weights": lambda r: percent(r["weights"]["density"]),
+        "memory below float32, all parameters, 2-bit codes":
+            lambda r: f"{r['weights']['compression_codes']:.2f} x",
+        "memory below float32, all parameters, packed":
+            lambda r: f"{r['weights']['compression_total']:.2f} x",
+        "energy of operations below full precision":
+            lambda r: f"{r['energy']['ratio_ops']:.2f} x",
+        "energy with memory below full precision":
+            lambda r: f"{r['energy']['ratio_memory']:.2f} x",
+    }
+    return Table(("", *(report["dataset"] for report in reports)),
+                 [(name, *(text(report) for report in reports)) for name, text in lines.items()])
+
+
+def sections(build: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the sections that can be made, and a line for each figure that is missing."""
+    made, missing = {}, []
+    area_file = build / "place" / "place.json"
+
+    if area_file.exists():
+        made["place"] = markdown(place_table(json.loads(area_file.read_text())))
+    else:
+        missing.append("areas and clocks: make place")
+
+    peers_file = build / "bench" / "peers.json"
+    if peers_file.exists():
+        summary = json.loads(peers_file.read_text())
+        # Place and route may have been run since.
+        summary["area"] = peers.area_of(summary["core"], summary["parameters"], area_file)
+        made["peers"] = peers.document(summary) + "\n![Bars of the same figures](peers.svg)\n"
+        write_text(build / "bench" / "peers.svg", peers.picture(summary))
+    else:
+        missing.append("comparison with the peers: make bench")
+
+    reports = []
+    for folder, command in _REPORTS.items():
+        file = build / folder / "report.json"
+        if file.exists():
+            reports.append(json.loads(file.read_text()))
+        else:
+            missing.append(f"network: {command}")
+    if reports:
+        made["networks"] = markdown(network_table(reports))
+
+    explore_file = build / "bench" / "explore.json"
+    if explore_file.exists():
+        made["presets"] = explore.document(json.loads(explore_file.read_text()),
+                                           explore.area_model(area_file))
+    else:
+        missing.append("presets: python -m bench.explore")
+    return made, missing
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Update the file; return 1 if it or a source can't be read or written."""
+    parser = argparse.ArgumentParser(prog="python -m bench.results",
+                                     description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--build", type=Path, default=Path("build"))
+    parser.add_argument("--output", type=Path, default=Path("docs/results.md"))
+    options = parser.parse_args(arguments)
+    try:
+        made, missing = sections(options.build)
+        text = replace_sections(options.output.read_text(encoding="utf-8"), made)
+        if "peers" in made:
+            picture = (options.build / "bench" / "peers.svg").read_text(encoding="utf-8")
+            write_text(options.output.parent / "peers.svg", picture)
+        write_text(options.output, text)
+    except (KeyError, ValueError, OSError) as error:
+        print(f"bench.results: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.output}: {', '.join(made) or 'nothing'}")
+    for line in missing:
+        print(f"Left as it is, {line}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

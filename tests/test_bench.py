@@ -1,0 +1,256 @@
+"""The measurements' own arithmetic: activity, tables, areas, sections. No simulation here."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import explore, peers, results
+from bench.area import AreaModel, components, fit
+from bench.bars import Bar, Panel, bar_chart
+from bench.published import PEERS
+from bench.tables import Table, markdown, replace_sections
+from bench.workloads import WORKLOADS, synaptic_operations
+from hw.parameters import PRESETS
+from mapping.program import compile_network
+from model.golden import execute
+
+ROOT = Path(__file__).parent.parent
+MISSING = ROOT / "build" / "no such network"
+MEDIUM = PRESETS["medium"]
+PLACED = {"name": "medium", "banks": MEDIUM.banks, "lanes": MEDIUM.lanes, "planes": MEDIUM.planes,
+          "neurons": MEDIUM.neurons, "slots": MEDIUM.slots, "comb": 10000, "lut4": 9000,
+          "ff": 8000, "ram": 70, "mult": 32, "fmax": 80.0, "comb_per_slot": 9.77, "seed": 1}
+
+
+def summary(area):
+    """Return what `make bench` would have found: a thousand operations in a hundred cycles."""
+    def activity(percent, cycles):
+        return {"percent": percent, "spikes": 1, "hidden_activity": 0.1, "operations": 1000.0,
+                "cycles": {"mean": cycles, "min": cycles, "max": cycles, "model_mean": cycles},
+                "stream": {"mean": cycles / 2, "model_mean": cycles / 2, "bound_mean": 1.0},
+                "compared": 10, "mismatches": 0, "first_mismatch": None}
+
+    return peers.summarise("medium", [
+        {"name": workload.name, "arch": workload.arch, "timesteps": workload.timesteps,
+         "threshold": workload.threshold,
+         "activities": [activity(percent, 10.0 * percent) for percent in workload.spikes]}
+        for workload in WORKLOADS], 1, area)
+
+
+# Workloads
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+@pytest.mark.parametrize("percent", [5, 10, 20])
+def test_activity_is_exact(workload, percent):
+    samples = workload.samples(percent, 3, seed=5)
+    assert samples.shape == (3, workload.timesteps, workload.sizes[0])
+    assert set(np.unique(samples)) == {0, 1}
+    assert (samples.sum(axis=2) == workload.spikes[percent]).all()
+    assert workload.spikes[percent] == pytest.approx(percent / 100 * workload.sizes[0], abs=0.6)
+    # Not the same inputs in every step.
+    assert samples.any(axis=(0, 1)).sum() > workload.spikes[percent]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_weights_and_hidden_activity(workload):
+    network = workload.network(seed=1)
+    assert "-".join(map(str, workload.sizes)) == workload.arch
+    assert [layer.weights.shape for layer in network.layers] == [
+        (outputs, inputs) for inputs, outputs in zip(workload.sizes, workload.sizes[1:],
+                                                     strict=False)]
+    weights = network.layers[0].weights
+    for sign, share in ((-1, 0.25), (0, 0.5), (1, 0.25)):
+        assert np.mean(weights == sign) == pytest.approx(share, abs=0.01)
+    spikes = execute(network, workload.samples(10, 8, seed=1)).spikes[0]
+    assert 0.05 < spikes.mean() < 0.15
+    compile_network(network, MEDIUM)
+
+
+def test_seeds_give_the_same_and_other_workloads():
+    workload = WORKLOADS[0]
+    assert (workload.samples(10, 2, 3) == workload.samples(10, 2, 3)).all()
+    assert (workload.samples(10, 2, 3) != workload.samples(10, 2, 4)).any()
+    assert (workload.network(3).layers[0].weights != workload.network(4).layers[0].weights).any()
+
+
+def test_synaptic_operations_leave_zero_weights_out():
+    layer = WORKLOADS[0].network(1).layers[0]
+    spikes = WORKLOADS[0].samples(10, 2, 1)
+    expected = [sum(np.count_nonzero(layer.weights[:, channel])
+                    for _, channel in np.argwhere(sample)) for sample in spikes]
+    assert synaptic_operations(layer, spikes).tolist() == expected
+
+
+# Tables
+
+def test_markdown():
+    table = Table(("a", "b"), [("x", "1"), ("y", "2")], {1})
+    assert markdown(table) == ("| a | b |\n| --- | ---: |\n| x | 1 |\n| **y** | **2** |\n")
+    with pytest.raises(ValueError, match="must have 2 cells"):
+        Table(("a", "b"), [("x",)])
+
+
+def test_our_row_stands_beside_the_peers():
+    area, speed = peers.tables(summary(PLACED))
+    assert [row[0] for row in area.rows] == [*(peer.name for peer in PEERS), "Ternspike medium"]
+    assert area.rows[-1][1:] == ("10,000", "9,000", "8,000", "70", "32", "80.0")
+    # 1000 operations in 100 cycles at 80 MHz: 800 M/s, on 10 kCOMB.
+    assert speed.rows[-4] == ("Ternspike medium (W1 + readout)", "50", "100", "200", "0.1",
+                              "1.25 us", "80")
+    assert speed.rows[-3][-1] == "160"
+    assert speed.rows[0] == ("tinyODIN (W1)", "69,174", "137,734", "269,718", "4.18", "3.67 ms",
+                             "3.0")
+
+
+@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.rate and peer.milliseconds],
+                         ids=lambda peer: peer.name)
+def test_published_rates_follow_from_the_other_figures(peer):
+    operations = peer.cycles[1] / peer.cycles_per_sop
+    rate = operations / peer.milliseconds / 1e3 / peer.comb * 1e3
+    assert rate == pytest.approx(peer.rate, rel=0.03)
+
+
+def test_without_place_and_route_there_is_no_rate():
+    area, speed = peers.tables(summary(None))
+    assert set(area.rows[-1][1:]) == {"-"}
+    assert speed.rows[-1][-2:] == ("-", "-")
+    assert len(peers.panels(summary(None))) == 2
+    assert len(peers.panels(summary(PLACED))) == 3
+
+
+def test_verdicts():
+    missed = summary(None)
+    missed["workloads"][1]["activities"][1]["cycles"]["max"] = 600
+    lines = peers.verdicts(missed)
+    assert "W1" in lines[0] and lines[0].endswith("met")
+    assert "W2" in lines[1] and lines[1].endswith("MISSED")
+
+
+def test_area_of_another_shape_is_not_ours(tmp_path):
+    file = tmp_path / "place.json"
+    assert peers.area_of("medium", MEDIUM.to_dict(), file) is None
+    file.write_text(json.dumps([PLACED | {"neurons": MEDIUM.neurons // 2}]))
+    assert peers.area_of("medium", MEDIUM.to_dict(), file) is None
+    file.write_text(json.dumps([PLACED]))
+    assert peers.area_of("medium", MEDIUM.to_dict(), file) == PLACED
+
+
+def test_picture():
+    picture = peers.picture(summary(PLACED))
+    root = ElementTree.fromstring(picture)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "137,734" in texts and "Ternspike medium" in texts
+
+
+def test_bars_grow_with_the_logarithm():
+    picture = bar_chart("t", [Panel("p", tuple(Bar(str(n), 10.0 ** n, "") for n in (1, 2, 3)))])
+    widths = [float(element.get("width", "nan")) for element
+              in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert widths == pytest.approx([widths[0] * n for n in (1, 2, 3)], abs=0.2)
+    with pytest.raises(ValueError, match="above 0"):
+        bar_chart("t", [Panel("p", (Bar("zero", 0, "0"),))])
+    with pytest.raises(ValueError, match="at least one panel"):
+        bar_chart("t", [])
+
+
+# Area and shapes
+
+def test_area_is_that_of_the_components_measured():
+    # 33 COMB a counter of 16 banks (here with 10 bits of accumulator), 2 x 64 of them.
+    assert components(MEDIUM)[0] == pytest.approx(2 * 64 * 33, rel=0.05)
+    assert components(replace(MEDIUM, banks=8))[0] == pytest.approx(2 * 64 * 17, rel=0.08)
+    assert components(replace(MEDIUM, planes=2))[0] == 2 * components(MEDIUM)[0]
+    assert AreaModel().comb(MEDIUM) == round(components(MEDIUM).sum())
+
+
+def test_fit_meets_the_placed_cores():
+    shapes = {"medium": MEDIUM, "half": replace(MEDIUM, neurons=8), "small": PRESETS["small"]}
+    truth = np.array([0.8, 1.2, 1.0, 1.1, 0.9])
+    model = fit([(name, p, int(components(p) @ truth)) for name, p in shapes.items()])
+    assert set(model.errors) == set(shapes)
+    assert max(map(abs, model.errors.values())) < 0.03
+    assert fit([]) == AreaModel()
+
+
+def test_neighbours_differ_in_one_parameter():
+    first, *others = explore.neighbours(MEDIUM)
+    assert first == MEDIUM
+    for other in others:
+        changed = {key for key in explore.GRID if getattr(other, key) != getattr(MEDIUM, key)}
+        # More lanes than a row has channels take more columns, too.
+        assert len(changed) == 1 or changed == {"lanes", "scan"}
+
+
+def test_shapes_and_their_front():
+    tried = explore.loads(network_file=MISSING, data=None, seed=1)
+    assert [each.name for each in tried] == ["W1", "W2"]
+    area = AreaModel()
+    evaluated = [explore.evaluate(p, tried) for p in (MEDIUM, replace(MEDIUM, neurons=8))]
+    shapes = [explore.Shape.of(each, area) for each in evaluated]
+    assert shapes[0].preset == "medium" and shapes[1].preset is None
+    assert shapes[0].mean < shapes[1].mean and shapes[0].comb > shapes[1].comb
+    worse = replace(shapes[0], comb=shapes[0].comb + 1)
+    assert explore.front([worse, *shapes]) == [shapes[1], shapes[0]]
+    found = {"mnist": None, "presets": evaluated, "medium": evaluated, "spram": evaluated,
+             "shapes": evaluated}
+    text = explore.document(found, area)
+    assert "16 x 64 x 1, medium" in text and "| 1.00 |" in text.replace("**", "")
+
+
+def test_candidates_are_cores():
+    shapes = list(explore.candidates())
+    assert len(set(shapes)) == len(shapes) > 100
+    assert {shape.planes for shape in shapes} == {1, 2, 4}
+
+
+# Sections of docs/results.md
+
+TEMPLATE = "a\n<!-- begin place -->\nold\n<!-- end place -->\nb\n"
+
+
+def test_sections_are_replaced_between_their_markers():
+    once = replace_sections(TEMPLATE, {"place": "\\1 new\n"})
+    assert once == "a\n<!-- begin place -->\n\n\\1 new\n\n<!-- end place -->\nb\n"
+    assert replace_sections(once, {"place": "\\1 new\n"}) == once
+    assert replace_sections(TEMPLATE, {}) == TEMPLATE
+
+
+@pytest.mark.parametrize("text", ["", TEMPLATE * 2, TEMPLATE.replace("end", "end of")])
+def test_markers_must_be_there_once(text):
+    with pytest.raises(ValueError, match="'place' must have its two markers once"):
+        replace_sections(text, {"place": "new"})
+
+
+def test_results_takes_what_is_there(tmp_path, capsys):
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "place.json").write_text(json.dumps([PLACED]))
+    output = tmp_path / "results.md"
+    output.write_text(TEMPLATE)
+    assert results.main(["--build", str(tmp_path), "--output", str(output)]) == 0
+    assert "| **medium** | **16 x 64 x 1** |" in output.read_text()
+    printed = capsys.readouterr().out
+    for command in ("make bench", "make demo", "make mnist", "make fashion", "bench.explore"):
+        assert command in printed
+
+
+def test_results_says_what_is_wrong(tmp_path, capsys):
+    assert results.main(["--build", str(tmp_path), "--output", str(tmp_path / "none.md")]) == 1
+    assert "none.md" in capsys.readouterr().err
+
+
+def test_peers_and_pictures_reach_the_results(tmp_path):
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
+    made, missing = results.sections(tmp_path)
+    assert set(made) == {"peers"} and len(missing) == 5
+    assert "tinyODIN" in made["peers"]
+    assert (tmp_path / "bench" / "peers.svg").exists()
+
+
+def test_results_file_has_all_markers():
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    replace_sections(text, dict.fromkeys(("networks", "place", "peers", "presets"), "new"))
