@@ -32,7 +32,7 @@ EVALUATION_BATCH = 2000
 class Progress:
     """Where a training is; given to the progress callback after every epoch."""
 
-    stage: str          #: "float", "ternary" or "fold"
+    stage: str          #: "float" or "ternary"
     epoch: int          #: epochs done in this stage
     epochs: int
     loss: float         #: mean training loss of the epoch
@@ -141,6 +141,8 @@ def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Sched
 def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
           progress: Callable[[Progress], None] | None = None) -> TrainingResult:
     """Carry out a recipe.
+
+    The networks are those of the last epoch: the test set decides nothing, it is only measured.
 
     Parameters
     ----------
