@@ -27,7 +27,7 @@ class NeuronUnit(wiring.Component):
                3  subtract          6  leak                                 9  spike, membrane out
                4  sum the planes    7  integrate, saturate
 
-    A lane's current may be used again 2 cycles, its membrane ``turnaround`` cycles later.
+    A lane may be visited again ``turnaround`` cycles later.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class NeuronUnit(wiring.Component):
         Current of one of them.
     s3_counts, s3_keep : :py:`In(1)`
         Add this visit's counts; keep the current of the visits before.
-    s3_group, s4_group, s5_group, s8_group : :py:`In(range(tile_groups))`
+    s2_group, s4_group, s5_group, s8_group : :py:`In(range(tile_groups))`
         Lane.
     s4_valid : :py:`In(1)`
         There is a visit.
@@ -62,7 +62,8 @@ class NeuronUnit(wiring.Component):
         What the step gave.
     """
 
-    #: Cycles after which a lane's membrane may be used again.
+    #: Cycles from the reading of a lane's membrane to its writing, and more than those of its
+    #: current.
     turnaround = 4
 
     s2_plus: Signal
@@ -71,7 +72,7 @@ class NeuronUnit(wiring.Component):
     s2_gain_minus: Signal
     s3_counts: Signal
     s3_keep: Signal
-    s3_group: Signal
+    s2_group: Signal
     s4_group: Signal
     s4_valid: Signal
     s5_group: Signal
@@ -96,7 +97,7 @@ class NeuronUnit(wiring.Component):
             "s2_gain_minus": In(signed(p.gain_width)),
             "s3_counts":     In(1),
             "s3_keep":       In(1),
-            "s3_group":      In(group),
+            "s2_group":      In(group),
             "s4_group":      In(group),
             "s4_valid":      In(1),
             "s5_group":      In(group),
@@ -121,16 +122,18 @@ class NeuronUnit(wiring.Component):
         # Currents stay in range from the first plane to the last: the mapper proves it from the
         # weights. So they may wrap within a sum, and no adder has guard bits.
         m.submodules.currents = currents = memory.Memory(
-            shape=current, depth=p.tile_groups, init=[])
+            shape=current, depth=p.tile_groups, init=[],
+            attrs={"ram_style": "block"} if p.block_currents else {})
         current_read, current_write = currents.read_port(domain="comb"), currents.write_port()
 
         s3_plus  = Signal(signed(p.gain_width + p.count_width + 1))
         s3_minus = Signal.like(s3_plus)
+        s3_before = Signal(current)
         s4_new   = Signal(current)
         s4_old   = Signal(current)
         s5_current = Signal(current)
         m.d.comb += [
-            current_read.addr.eq(self.s3_group),
+            current_read.addr.eq(self.s2_group),
             current_write.addr.eq(self.s4_group),
             current_write.data.eq(s4_old + s4_new),
             current_write.en.eq(self.s4_valid),
@@ -139,9 +142,13 @@ class NeuronUnit(wiring.Component):
             s3_plus.eq(self.s2_gain_plus * self.s2_plus),
             s3_minus.eq(self.s2_gain_minus * self.s2_minus),
             s4_new.eq(Mux(self.s3_counts, s3_plus - s3_minus, 0)),
-            s4_old.eq(Mux(self.s3_keep, current_read.data, 0)),
+            s4_old.eq(Mux(self.s3_keep, s3_before, 0)),
             s5_current.eq(current_write.data),
         ]
+        # The block RAM's own register. A current is never read while it is written, but only the
+        # comparison lets synthesis see that, and spare the logic for the case that it were.
+        with m.If(~(self.s4_valid & (self.s4_group == self.s2_group))):
+            m.d.sync += s3_before.eq(current_read.data)
 
         m.submodules.membranes = membranes = memory.Memory(
             shape=membrane, depth=p.tile_groups, init=[])

@@ -149,7 +149,7 @@ class NeuronArray(wiring.Component):
                 unit.s2_gain_minus.eq(gains[2 * n + 1]),
                 unit.s3_counts.eq(visit[3].counts),
                 unit.s3_keep.eq(visit[3].keep),
-                unit.s3_group.eq(visit[3].group),
+                unit.s2_group.eq(visit[2].group),
                 unit.s4_group.eq(visit[4].group),
                 unit.s4_valid.eq(valid[4]),
                 unit.s5_group.eq(visit[5].group),

@@ -46,10 +46,13 @@ class CoreParameters:
         Reads and writes of a weight bank use one port, as single-port memories (the iCE40's
         SPRAM) ask for.
 
+    block_currents : :class:`bool`
+        Currents wait in block RAM, otherwise in LUT RAM or registers.
+
     Raises
     ------
     :exc:`TypeError`
-        If a parameter is not an integer.
+        If a parameter is not of its type.
     :exc:`ValueError`
         If a parameter is out of range, or parameters do not go together.
     """
@@ -72,6 +75,7 @@ class CoreParameters:
     leak_terms:      int = 1
     leak_shift_max:  int = 4
     shared_weight_port: bool = False
+    block_currents:  bool = True
 
     #: What each parameter may be; both ends included.
     LIMITS = {
@@ -86,10 +90,9 @@ class CoreParameters:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "shared_weight_port":
+            if field.type is bool:
                 if not isinstance(value, bool):
-                    raise TypeError("Core parameter shared_weight_port must be a bool, "
-                                    f"not {value!r}")
+                    raise TypeError(f"Core parameter {field.name} must be a bool, not {value!r}")
                 continue
             low, high = self.LIMITS[field.name]
             if not isinstance(value, int) or isinstance(value, bool):
@@ -139,10 +142,9 @@ class CoreParameters:
 #: Cores by name. ``docs/results.md`` has the table that decided them.
 PRESETS = {
     "tiny": CoreParameters(
-        banks=4, lanes=8, planes=2, neurons=1, scan=8, queue_depth=16,
-        weight_depth=16384, spike_depth=256, neuron_depth=256, program_depth=4, readout_depth=256,
-        count_width=10, gain_width=16, current_width=24, membrane_width=24,
-        shared_weight_port=True),
+        banks=2, lanes=16, planes=2, neurons=1, scan=8,
+        weight_depth=16384, spike_depth=512, neuron_depth=256, program_depth=4,
+        shared_weight_port=True, block_currents=False),
     "small": CoreParameters(
         banks=8, lanes=32, planes=1, neurons=4, scan=8, weight_depth=1024,
         neuron_depth=1024),

@@ -64,23 +64,27 @@ class Readout(wiring.Component):
         b_end    = Signal()
         b_moves  = Signal()
         b_sum    = Signal(signed(p.current_width))
+        b_before = Signal(signed(p.current_width))
 
         m.submodules.sums = sums = memory.Memory(
             shape=signed(p.current_width), depth=p.readout_depth, init=[])
-        sum_read, sum_write = sums.read_port(), sums.write_port()
+        sum_read, sum_write = sums.read_port(domain="comb"), sums.write_port()
 
         m.d.comb += [
             a_neuron.eq(row.base + a_lane),
             a_last.eq(a_lane + 1 == row.lanes),
             b_moves.eq(b_valid & (~b_emit | ~self.o.valid | self.o.ready)),
-            b_sum.eq(b_membrane + Mux(b_first, 0, sum_read.data)),
+            b_sum.eq(b_membrane + Mux(b_first, 0, b_before)),
             sum_read.addr.eq(a_neuron),
-            sum_read.en.eq(~b_valid | b_moves),
             sum_write.addr.eq(b_neuron),
             sum_write.data.eq(b_sum),
             sum_write.en.eq(b_moves & ~b_emit),
             self.busy.eq(a_valid | b_valid | self.o.valid),
         ]
+        # The block RAM's own register. A sum is never read while it is written, but only the
+        # comparison lets synthesis see that, and spare the logic for the case that it were.
+        with m.If((~b_valid | b_moves) & ~(sum_write.en & (a_neuron == b_neuron))):
+            m.d.sync += b_before.eq(sum_read.data)
         with m.If(self.row_en):
             m.d.sync += [row.eq(self.row), a_valid.eq(1), a_lane.eq(0)]
         with m.If(~b_valid | b_moves):
