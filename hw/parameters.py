@@ -141,15 +141,15 @@ class CoreParameters:
 
 #: Cores by name. ``docs/results.md`` has the table that decided them.
 PRESETS = {
+    # Two banks of 2 x 16 weight bits: the 64 bits a cycle that the SPRAM of an iCE40 UP5K gives.
     "tiny": CoreParameters(
-        banks=2, lanes=16, planes=2, neurons=1, scan=8,
-        weight_depth=16384, spike_depth=512, neuron_depth=256, program_depth=4,
+        banks=2, lanes=16, neurons=1, scan=16,
+        weight_depth=16384, neuron_depth=256, program_depth=4,
         shared_weight_port=True, block_currents=False),
     "small": CoreParameters(
-        banks=8, lanes=32, planes=1, neurons=4, scan=8, weight_depth=1024,
-        neuron_depth=1024),
+        banks=8, lanes=32, neurons=4, scan=8, weight_depth=1024, neuron_depth=1024),
     "medium": CoreParameters(
-        banks=16, lanes=64, planes=1, neurons=16, scan=8),
+        banks=16, lanes=64, neurons=16, scan=8),
     "large": CoreParameters(
-        banks=32, lanes=128, planes=1, neurons=32, scan=8),
+        banks=16, lanes=128, neurons=16, scan=8),
 }
