@@ -13,10 +13,10 @@ __all__ = ["InputLoader"]
 class InputLoader(wiring.Component):
     """Write an input sample while the sample before it is computed.
 
-    A sample is ``frame.last_plane + 1`` planes (the steps of a spike train; the bits of a static input,
-    in any order that the weights of the planes are given in) of ``frame.last_beat + 1`` beats; a beat is
-    ``lanes`` channels of one plane, the first in the lowest bit. The buffers lie at row 0 and at
-    row ``frame.stride``.
+    A sample is ``frame.last_plane + 1`` planes (the steps of a spike train; the bits of a static
+    input, in any order that the weights of the planes are given in) of ``frame.last_beat + 1``
+    beats; a beat is ``lanes`` channels of one plane, the first in the lowest bit. The buffers lie
+    at row 0 and at row ``frame.stride``.
 
     Parameters
     ----------

@@ -170,7 +170,8 @@ def _fetch_layer(plan: Plan, where: LayerPlan, *, first: bool, last: bool) -> in
 def _fire_layer(plan: Plan, layer: DenseLayer, where: LayerPlan, *, last: bool) -> int:
     return FireLayer(plan.parameters).const({
         "last_tile": where.tiles - 1, "last_visit": where.last_visits - 1,
-        "last_step": plan.timesteps - 1, "last_plane": where.input_planes - 1, "gains": where.gains, "biases": where.biases,
+        "last_step": plan.timesteps - 1, "last_plane": where.input_planes - 1,
+        "gains": where.gains, "biases": where.biases,
         "first_biases": where.first_biases, "thresholds": where.thresholds,
         "destination": where.destination, "rows": where.output_rows,
         "leak": [*layer.leak, 0, 0][:2], "sign_bit": layer.membrane_bits - 1,
