@@ -60,11 +60,13 @@ def test_not_an_integer(name, value):
         CoreParameters(**{**GOOD, name: value})
 
 
+@pytest.mark.parametrize("name", [
+    field.name for field in dataclasses.fields(CoreParameters) if field.type is bool])
 @pytest.mark.parametrize("value", [1, 0, "yes", None])
-def test_shared_weight_port_is_a_bool(value):
+def test_not_a_bool(name, value):
     with pytest.raises(TypeError, match=re.escape(
-            f"Core parameter shared_weight_port must be a bool, not {value!r}")):
-        CoreParameters(**{**GOOD, "shared_weight_port": value})
+            f"Core parameter {name} must be a bool, not {value!r}")):
+        CoreParameters(**{**GOOD, name: value})
 
 
 @pytest.mark.parametrize(("changes", "message"), [
