@@ -2,13 +2,14 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench import explore, peers, results
+from bench import campaign, explore, peers, results
 from bench.area import AreaModel, components, fit
 from bench.bars import Bar, Panel, bar_chart
 from bench.published import PEERS
@@ -17,6 +18,7 @@ from bench.workloads import WORKLOADS, synaptic_operations
 from hw.parameters import PRESETS
 from mapping.program import compile_network
 from model.golden import execute
+from tests.networks import CORES
 
 ROOT = Path(__file__).parent.parent
 MISSING = ROOT / "build" / "no such network"
@@ -254,3 +256,22 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
 def test_results_file_has_all_markers():
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     replace_sections(text, dict.fromkeys(("networks", "place", "peers", "presets"), "new"))
+
+
+# Campaigns
+
+def test_a_campaign_takes_every_core_with_and_without_stalls():
+    planned = list(campaign.batches(95, first_seed=7))
+    assert len(planned) == 10
+    assert [batch_seed for _, batch_seed, _ in planned] == list(range(7, 17))
+    assert {(core, stalls) for core, _, stalls in planned} == {
+        (core, stalls) for core in CORES for stalls in (0.0, 0.3, 0.7)}
+
+
+def test_a_campaign_ends_at_a_difference(monkeypatch, capsys):
+    monkeypatch.setattr(campaign, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(campaign, "run_batch", lambda core, seed, stalls: (
+        5, "spike is 1" if seed == 3 else None))
+    assert campaign.main(["--networks", "10", "--seed", "1", "--jobs", "1"]) == 0
+    assert campaign.main(["--networks", "40", "--seed", "1", "--jobs", "1"]) == 1
+    assert "seed 3" in capsys.readouterr().err
