@@ -85,18 +85,21 @@ def fit(placed: Sequence[tuple[str, CoreParameters, int]]) -> AreaModel:
 
 
 def block_rams(p: CoreParameters, weight_rows: int, neuron_rows: int) -> int:
-    """Return the DP16KD (512 words of 36 bits) that memories of so many rows take.
+    """Return the DP16KD that memories of so many rows take.
 
-    The spike memory has 512 rows and each program two memories of less.
+    One is 512 words of 36 bits, of which 32 serve where bytes are written on their own. Two
+    programs and the readout's sums take eight of them in all presets.
     """
     def blocks(width: int, rows: int) -> int:
-        return math.ceil(width / 36) * math.ceil(max(rows, 1) / 512)
+        return math.ceil(width / 32) * math.ceil(max(rows, 1) / 512)
 
     parameters = (2 * p.gain_width, p.current_width, p.membrane_width)
     return (p.banks * blocks(2 * p.lanes, weight_rows)
-            + blocks(p.row_width * p.planes, 512)
-            + sum(blocks(width * p.neurons, neuron_rows) for width in parameters)
-            + 2 * blocks(128, 1))
+            + blocks(p.row_width * p.planes, p.spike_depth)
+            + sum(blocks(8 * math.ceil(width / 8) * p.neurons, neuron_rows)
+                  for width in parameters)
+            + p.block_currents * p.neurons
+            + 8)
 
 
 def multipliers(p: CoreParameters) -> int:

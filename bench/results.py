@@ -1,7 +1,8 @@
-"""Put the figures under ``build/`` into ``docs/results.md``: no number there is typed by hand.
+"""Put the figures under ``build/`` into the documents: no number there is typed by hand.
 
-``python -m bench.results`` replaces what stands between the markers of each section whose figures
-are there, and says which are not and what makes them.
+``python -m bench.results`` replaces what stands between the markers of ``docs/results.md`` for each
+section whose figures are there, and says which are not and what makes them. The table of networks
+goes to the README, too.
 """
 import argparse
 import json
@@ -107,6 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
                                      description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--build", type=Path, default=Path("build"))
     parser.add_argument("--output", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--readme", type=Path, default=Path("README.md"),
+                        help="whose table of networks is replaced, too")
     options = parser.parse_args(arguments)
     try:
         made, missing = sections(options.build)
@@ -114,11 +117,14 @@ def main(arguments: list[str] | None = None) -> int:
         if "peers" in made:
             picture = (options.build / "bench" / "peers.svg").read_text(encoding="utf-8")
             write_text(options.output.parent / "peers.svg", picture)
+        readme = replace_sections(options.readme.read_text(encoding="utf-8"),
+                                  {name: made[name] for name in ("networks",) if name in made})
         write_text(options.output, text)
+        write_text(options.readme, readme)
     except (KeyError, ValueError, OSError) as error:
         print(f"bench.results: {error}", file=sys.stderr)
         return 1
-    print(f"{options.output}: {', '.join(made) or 'nothing'}")
+    print(f"{options.output}, {options.readme}: {', '.join(made) or 'nothing'}")
     for line in missing:
         print(f"Left as it is, {line}")
     return 0

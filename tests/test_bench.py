@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench import campaign, explore, peers, results
-from bench.area import AreaModel, components, fit
+from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
 from bench.published import PEERS
 from bench.tables import Table, markdown, replace_sections
@@ -169,6 +169,11 @@ def test_area_is_that_of_the_components_measured():
     assert AreaModel().comb(MEDIUM) == round(components(MEDIUM).sum())
 
 
+def test_block_rams_are_those_of_the_placed_medium():
+    # 64 weights, 16 gains, 12 biases, 12 thresholds, 16 currents, 4 spikes, 8 others.
+    assert block_rams(MEDIUM, 512, 512) == 132
+
+
 def test_fit_meets_the_placed_cores():
     shapes = {"medium": MEDIUM, "half": replace(MEDIUM, neurons=8), "small": PRESETS["small"]}
     truth = np.array([0.8, 1.2, 1.0, 1.1, 0.9])
@@ -230,9 +235,11 @@ def test_markers_must_be_there_once(text):
 def test_results_takes_what_is_there(tmp_path, capsys):
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / "place.json").write_text(json.dumps([PLACED]))
-    output = tmp_path / "results.md"
+    output, readme = tmp_path / "results.md", tmp_path / "README.md"
     output.write_text(TEMPLATE)
-    assert results.main(["--build", str(tmp_path), "--output", str(output)]) == 0
+    readme.write_text("no table of networks is needed where there are no networks")
+    assert results.main(["--build", str(tmp_path), "--output", str(output),
+                         "--readme", str(readme)]) == 0
     assert "| **medium** | **16 x 64 x 1** |" in output.read_text()
     printed = capsys.readouterr().out
     for command in ("make bench", "make demo", "make mnist", "make fashion", "bench.explore"):
@@ -253,9 +260,37 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     assert (tmp_path / "bench" / "peers.svg").exists()
 
 
-def test_results_file_has_all_markers():
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    replace_sections(text, dict.fromkeys(("networks", "place", "peers", "presets"), "new"))
+NETWORK = {
+    "dataset": "digits", "arch": "64-256-10", "timesteps": 4, "samples": 360,
+    "core": {"name": "medium"}, "compared": 1234567, "mismatches": 0,
+    "accuracy": {"float": None, "ternary": 0.98, "integer": 0.975, "rtl": 0.975},
+    "cycles": {"mean": 250.0, "model_mean": 249.96, "bound_mean": 200.0},
+    "weights": {"density": 0.55, "compression_codes": 12.2, "compression_total": 14.9},
+    "energy": {"ratio_ops": 4.7, "ratio_memory": 3.4}}
+
+
+def test_networks_stand_in_results_and_readme(tmp_path):
+    for folder in ("demo", "mnist"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "report.json").write_text(json.dumps(NETWORK | {"dataset": folder}))
+    template = TEMPLATE.replace("place", "networks")
+    files = [tmp_path / "results.md", tmp_path / "README.md"]
+    for file in files:
+        file.write_text(template)
+    assert results.main(["--build", str(tmp_path), "--output", str(files[0]),
+                         "--readme", str(files[1])]) == 0
+    for file in files:
+        text = file.read_text()
+        assert "|  | demo | mnist |" in text
+        assert "| accuracy, full precision | - | - |" in text
+        assert "| accuracy, RTL | 97.50 % | 97.50 % |" in text
+        assert "| measured / bound | 1.25 | 1.25 |" in text
+
+
+@pytest.mark.parametrize("file, names", [
+    ("docs/results.md", ("networks", "place", "peers", "presets")), ("README.md", ("networks",))])
+def test_documents_have_all_markers(file, names):
+    replace_sections((ROOT / file).read_text(encoding="utf-8"), dict.fromkeys(names, "new"))
 
 
 # Campaigns
