@@ -266,7 +266,7 @@ def test_input_too_wide_for_the_core(ternspike, tmp_path):
     ("huge", ["huge", "medium"]),
     ("tiny,legs=2", ["legs=2", "banks"]),
     ("tiny,banks=many", ["banks", "many"]),
-    ("tiny,lanes=7", ["lanes (7)", "banks (4)"]),
+    (f"{SMALL},lanes=7", ["lanes (7)", "banks (4)"]),
     ("tiny,planes=99", ["planes", "1..16"]),
 ])
 def test_impossible_core(ternspike, network_file, core, words):
