@@ -17,6 +17,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from bench.area import COMPONENTS, AreaModel, block_rams, fit, multipliers
 from bench.place import SHAPES
@@ -212,7 +214,7 @@ def notes(summary: dict, area: AreaModel) -> list[str]:
     return [f"{len(summary['shapes'])} shapes. Cycles: mean of samples in a stream, by the cycle "
             f"model. W1, W2: 10 % activity{mnist}.",
             f"COMB: {fitted}.",
-            "DP16KD: for memories as deep as these networks need.",
+            "DP16KD: for memories as deep as these networks need (the iCE40 has SPRAM instead).",
             "cycles x COMB: geometric mean of the cycles times COMB, `medium` = 1; less is better."]
 
 
@@ -259,7 +261,8 @@ def main(arguments: list[str] | None = None) -> int:
             "presets": [evaluate(p, tried) for p in PRESETS.values()],
             "medium": [evaluate(p, tried) for p in neighbours(PRESETS["medium"])],
             "spram": [evaluate(p, tried) for p in _spram_shapes()],
-            "shapes": [evaluate(p, tried) for p in candidates()],
+            "shapes": [evaluate(p, tried) for p in track(
+                list(candidates()), "Shapes", console=Console(stderr=True), transient=True)],
         }
         write_text(options.folder / "explore.json", json.dumps(summary) + "\n")
         area = area_model(options.place)
