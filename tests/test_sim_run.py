@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mapping.cycles import estimate
 from mapping.program import compile_network
 from model.golden import execute
 from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout
@@ -61,6 +62,8 @@ def test_agrees_with_the_golden_model():
     assert seen == sorted(seen) and seen[-1] == 12
     assert result.total_cycles == result.cycles.sum()
     assert result.latency_first == result.cycles[0] > result.cycles[1:].max()
+    np.testing.assert_array_equal(
+        result.cycles, estimate(PROGRAM, INPUTS, GOLDEN.spikes).cycles)
 
 
 def test_jobs_change_nothing():
