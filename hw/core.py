@@ -3,7 +3,6 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import ConfigurableMemory
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.fire import FireSequencer
@@ -11,8 +10,9 @@ from hw.input_loader import InputLoader
 from hw.memory_map import regions
 from hw.neuron_array import NeuronArray
 from hw.parameters import CoreParameters
+from hw.program import ProgramReader
 from hw.readout import Readout
-from hw.shapes import ConfigWrite, InputFrame, ReadoutBeat, trace_layout
+from hw.shapes import ConfigWrite, FetchLayer, FireLayer, InputFrame, ReadoutBeat, trace_layout
 from hw.spike_memory import SpikeMemory
 from hw.synapses import Synapses
 
@@ -104,12 +104,11 @@ class Core(wiring.Component):
             write.eq(self.config.payload),
             write_en.eq(self.config.valid & self.config.ready),
         ]
-        program = {}
-        for name in ("fetch", "fire"):
-            m.submodules[f"{name}_program"] = program[name] = ConfigurableMemory(
-                regions(p)[name], init=image.get(name, ()), style="block")
-            m.d.comb += [program[name].write.eq(write), program[name].write_en.eq(write_en)]
-        for block in (synapses, neurons):
+        m.submodules.fetch_program = fetch_program = ProgramReader(
+            regions(p)["fetch"], FetchLayer(p), init=image.get("fetch", ()))
+        m.submodules.fire_program = fire_program = ProgramReader(
+            regions(p)["fire"], FireLayer(p), init=image.get("fire", ()))
+        for block in (fetch_program, fire_program, synapses, neurons):
             m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
         frame = Signal(InputFrame(p), init=InputFrame(p).from_bits(image.get("input", [0])[0]))
         frame_region = regions(p)["input"]
@@ -131,8 +130,9 @@ class Core(wiring.Component):
         # Rows of spikes to the event queues.
         queues = [EventQueue(p) for _ in range(p.banks)]
         m.d.comb += [
-            program["fetch"].address.eq(fetcher.program_address),
-            fetcher.layer.as_value().eq(program["fetch"].data),
+            fetcher.layer.eq(fetch_program.layer),
+            fetcher.layer_valid.eq(fetch_program.valid),
+            fetch_program.take.eq(fetcher.layer_take),
             fetcher.full.eq(loader.full),
             fetcher.stride.eq(frame.stride),
             fetcher.retire.eq(neurons.retire),
@@ -170,8 +170,9 @@ class Core(wiring.Component):
 
         # Groups of counts to the neurons, and their membranes to the readout.
         m.d.comb += [
-            program["fire"].address.eq(fire.program_address),
-            fire.layer.as_value().eq(program["fire"].data),
+            fire.layer.eq(fire_program.layer),
+            fire.layer_valid.eq(fire_program.valid),
+            fire_program.take.eq(fire.layer_take),
             fire.closed.eq(synapses.closed),
             fire.readout_free.eq(readout.free),
             neurons.visit.eq(fire.visit),

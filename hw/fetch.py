@@ -26,8 +26,8 @@ class Fetcher(wiring.Component):
 
     Members
     -------
-    program_address, layer : :py:`Out(range(program_depth))`, :py:`In(FetchLayer)`
-        Read port of the program; the layer comes one cycle after its address.
+    layer, layer_valid, layer_take : :py:`In(FetchLayer)`, :py:`In(1)`, :py:`Out(1)`
+        The next layer of the program, and that it is taken.
     full : :py:`In(2)`
         Input buffers that hold a sample.
     release : :py:`Out(1)`
@@ -48,8 +48,9 @@ class Fetcher(wiring.Component):
         A sample's program is being walked, or a row is on its way to the queues.
     """
 
-    program_address: Signal
     layer: data.View
+    layer_valid: Signal
+    layer_take: Signal
     full: Signal
     release: Signal
     stride: Signal
@@ -66,8 +67,9 @@ class Fetcher(wiring.Component):
         self._p = p = parameters
         row_layout = data.ArrayLayout(p.row_width, p.planes)
         super().__init__({
-            "program_address": Out(range(p.program_depth)),
             "layer":   In(FetchLayer(p)),
+            "layer_valid": In(1),
+            "layer_take":  Out(1),
             "full":    In(2),
             "release": Out(1),
             "stride":  In(range(p.spike_depth + 1)),
@@ -85,7 +87,6 @@ class Fetcher(wiring.Component):
         m = Module()
         p = self._p
 
-        index  = Signal(range(p.program_depth))
         layer  = Signal(FetchLayer(p))
         buffer = Signal()                            # input buffer of this sample
         source = Signal(range(p.spike_depth))        # first row of the source map
@@ -114,25 +115,24 @@ class Fetcher(wiring.Component):
             last_group.eq(group == layer.last_group),
             last_tile.eq(tile == layer.last_tile),
             supplied.eq(layer.first | (tile != 0) | (pending < layer.pending)),
-            self.program_address.eq(index),
             self.address.eq(addr),
         ]
 
         with m.FSM(name="fetch"):
-            with m.State("WAIT"):                    # `index` is 0: its layer comes next cycle
+            with m.State("WAIT"):                    # for a sample
                 with m.If(self.full.bit_select(buffer, 1)):
                     m.next = "LOAD"
             with m.State("LOAD"):
-                m.d.comb += walking.eq(1)
+                m.d.comb += [walking.eq(1), self.layer_take.eq(self.layer_valid)]
+                first_row = Mux(self.layer.first, Mux(buffer, self.stride, 0), self.layer.source)
                 m.d.sync += [
                     layer.eq(self.layer),
                     row.eq(0), group.eq(0), tile.eq(0),
                     base.eq(self.layer.weights), weight.eq(self.layer.weights),
-                    index.eq(Mux(self.layer.last, 0, index + 1)),
+                    source.eq(first_row), addr.eq(first_row),
                 ]
-                first_row = Mux(self.layer.first, Mux(buffer, self.stride, 0), self.layer.source)
-                m.d.sync += [source.eq(first_row), addr.eq(first_row)]
-                m.next = "READ"
+                with m.If(self.layer_valid):
+                    m.next = "READ"
             with m.State("READ"):
                 m.d.comb += [walking.eq(1), issue.eq(self.space & supplied)]
                 with m.If(issue):

@@ -28,8 +28,8 @@ class FireSequencer(wiring.Component):
 
     Members
     -------
-    program_address, layer : :py:`Out(range(program_depth))`, :py:`In(FireLayer)`
-        Read port of the program; the layer comes one cycle after its address.
+    layer, layer_valid, layer_take : :py:`In(FireLayer)`, :py:`In(1)`, :py:`Out(1)`
+        The next layer of the program, and that it is taken.
     closed : :py:`In(1)`
         Pulse: the shadow registers hold the next group's counts.
     credit : :py:`Out(1)`
@@ -46,8 +46,9 @@ class FireSequencer(wiring.Component):
     #: visit to its reading of them.
     lead = 4
 
-    program_address: Signal
     layer: data.View
+    layer_valid: Signal
+    layer_take: Signal
     closed: Signal
     credit: Signal
     readout_free: Signal
@@ -58,8 +59,9 @@ class FireSequencer(wiring.Component):
     def __init__(self, parameters: CoreParameters):
         self._p = p = parameters
         super().__init__({
-            "program_address": Out(range(p.program_depth)),
             "layer":        In(FireLayer(p)),
+            "layer_valid":  In(1),
+            "layer_take":   Out(1),
             "closed":       In(1),
             "credit":       Out(1),
             "readout_free": In(1),
@@ -72,8 +74,8 @@ class FireSequencer(wiring.Component):
         m = Module()
         p = self._p
 
-        index = Signal(range(p.program_depth))
         layer = Signal(FireLayer(p))
+        index = Signal(range(p.program_depth))       # of the layer
         tile  = Signal.like(layer.last_tile)
         step  = Signal(STEP_WIDTH)
         plane = Signal(STEP_WIDTH)                   # of a static input
@@ -131,12 +133,12 @@ class FireSequencer(wiring.Component):
         with m.If(self.readout_free):
             m.d.sync += readout.eq(1)
 
-        next_index = Signal.like(index)
-        m.d.comb += [next_index.eq(index), self.program_address.eq(next_index)]
-        m.d.sync += index.eq(next_index)
         with m.FSM(name="fire"):
             with m.State("LOAD"):                    # until there is something to fire
-                m.d.comb += self.busy.eq((index != 0) | counted | self.closed)
+                m.d.comb += [
+                    self.busy.eq((index != 0) | counted | self.closed),
+                    self.layer_take.eq(self.layer_valid & (counted | self.closed)),
+                ]
                 m.d.sync += [
                     layer.eq(self.layer),
                     gains.eq(self.layer.gains),
@@ -144,12 +146,12 @@ class FireSequencer(wiring.Component):
                     row.eq(self.layer.destination),
                     tile.eq(0), offset.eq(0), store_tile.eq(0),
                 ]
-                with m.If(counted | self.closed):
+                with m.If(self.layer_take):
                     m.next = "FIRE"
             with m.State("FIRE"):
                 m.d.comb += [self.busy.eq(1), running.eq(1)]
                 with m.If(may & last & last_step & fires & last_tile):
-                    m.d.comb += next_index.eq(Mux(layer.last, 0, index + 1))
+                    m.d.sync += index.eq(Mux(layer.last, 0, index + 1))
                     m.next = "LOAD"
 
         with m.If(may):

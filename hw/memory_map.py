@@ -14,10 +14,13 @@ from amaranth.utils import ceil_log2
 from hw.parameters import CoreParameters
 from hw.shapes import FetchLayer, FireLayer, InputFrame
 
-__all__ = ["Region", "regions", "INDEX_WIDTH"]
+__all__ = ["Region", "regions", "program_words", "INDEX_WIDTH", "PROGRAM_WIDTH"]
 
 #: Bits of an address below the region.
 INDEX_WIDTH = 28
+
+#: Bits of a word of the program; a layer takes several words.
+PROGRAM_WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ def _words(width: int) -> tuple[int, int]:
     return -(-width // chunk_width), chunk_width
 
 
+def program_words(layout) -> int:
+    """Return the words of the program that one layer of this layout takes."""
+    return -(-Shape.cast(layout).width // PROGRAM_WIDTH)
+
+
 def regions(p: CoreParameters) -> dict[str, Region]:
     """Return the regions of a core by name."""
     def memory(name, number, depth, width, banks=1):
@@ -82,8 +90,8 @@ def regions(p: CoreParameters) -> dict[str, Region]:
 
     return {region.name: region for region in (
         memory("input",   1, 1, Shape.cast(InputFrame(p)).width),
-        memory("fetch",   2, p.program_depth, Shape.cast(FetchLayer(p)).width),
-        memory("fire",    3, p.program_depth, Shape.cast(FireLayer(p)).width),
+        memory("fetch",   2, p.program_depth * program_words(FetchLayer(p)), PROGRAM_WIDTH),
+        memory("fire",    3, p.program_depth * program_words(FireLayer(p)), PROGRAM_WIDTH),
         memory("weights", 4, p.weight_depth, 2 * p.lanes, p.banks),
         # One chunk a neuron: two gains, a bias, a threshold.
         Region("gains",      5, p.neuron_depth, 2 * p.neurons, p.gain_width),

@@ -12,6 +12,8 @@ import numpy as np
 from hw.event_queue import EventQueue
 from hw.fire import FireSequencer
 from hw.neuron import NeuronUnit
+from hw.program import ProgramReader
+from hw.shapes import FetchLayer, FireLayer
 from hw.synapses import Synapses
 from mapping.plan import LayerPlan
 from mapping.program import Program
@@ -148,8 +150,13 @@ class _Model:
         # Input: when each of the last two buffers was released, and the last one complete.
         self.released = [times() - 1, times() - 1]
         self.loaded   = times()
-        # Fetcher: when it last waited for a sample or loaded a layer.
+        # Fetcher: since when it waits for a sample.
         self.waits    = times()
+        # Programs: when the next layer is there for the fetcher, and for the fire sequencer.
+        self.fetches  = times()
+        self.fires    = times()
+        self.fetch_latency = ProgramReader.latency(FetchLayer(self.p))
+        self.fire_latency  = ProgramReader.latency(FireLayer(self.p))
         # Queues: cycle of each bank's last event, events of the held row, when a row was last
         # taken; when rows were written to the memory and left it, and how many.
         self.end      = times(banks) - 1
@@ -173,15 +180,17 @@ class _Model:
         beats = self.plan.frame_beats * self.plan.frame_planes
         start = np.maximum(self.loaded, self.released[0] + 1)
         self.loaded = start + beats
-        row = np.maximum(self.waits, self.loaded) + 2        # the first row may be read
+        load = np.maximum(self.waits, self.loaded) + 1
         shares = []
         for number, layer in enumerate(self.plan.layers):
             before = self.phase
-            last_row, end = self._layer(number, layer, events[number], row)
+            load = np.maximum(load, self.fetches)
+            self.fetches = load + self.fetch_latency
+            last_row, end = self._layer(number, layer, events[number], load + 1)
             shares.append(self.phase - before)
             if number == 0:
                 self.released = [self.released[1], last_row]
-            row = last_row + 2
+            load = last_row + 1
         self.waits = last_row + 1
         return end, np.array(shares)
 
@@ -249,7 +258,8 @@ class _Model:
         visits = layer.last_visits if last_tile else p.tile_groups
         planes = layer.last_planes if group == layer.groups - 1 else p.planes
         if tile == 0 and group == 0:                         # the layer is loaded first
-            self.visit = np.maximum(self.visit, counted) + 1
+            load = np.maximum(np.maximum(self.visit, counted), self.fires)
+            self.visit, self.fires = load + 1, load + self.fire_latency
         result = counted
         first = group * p.planes
         for plane in range(first, first + planes):

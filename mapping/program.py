@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.memory_map import regions
+from hw.memory_map import PROGRAM_WIDTH, program_words, regions
 from hw.parameters import CoreParameters
 from hw.shapes import FetchLayer, FireLayer, InputFrame
 from mapping.errors import MappingError
@@ -122,8 +122,8 @@ def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Prog
     for number, (layer, where) in enumerate(zip(network.layers, plan.layers, strict=True)):
         _check(network, number, layer, where, p)
         last = number == len(network.layers) - 1
-        memories["fetch"].append(_fetch_layer(plan, where, first=number == 0, last=last))
-        memories["fire"].append(_fire_layer(plan, layer, where, last=last))
+        memories["fetch"] += _fetch_layer(plan, where, first=number == 0, last=last)
+        memories["fire"] += _fire_layer(plan, layer, where, last=last)
         _place_weights(memories["weights"], layer, where, p)
         _place_parameters(memories, layer, where, p)
     return Program(network, plan, memories)
@@ -158,17 +158,17 @@ def _check(network: IntegerNetwork, number: int, layer: DenseLayer, where: Layer
                          layer.membrane_max * network.timesteps), p.current_width)
 
 
-def _fetch_layer(plan: Plan, where: LayerPlan, *, first: bool, last: bool) -> int:
-    return FetchLayer(plan.parameters).const({
+def _fetch_layer(plan: Plan, where: LayerPlan, *, first: bool, last: bool) -> list[int]:
+    return _words(FetchLayer(plan.parameters), {
         "source": where.source, "last_row": where.rows - 1, "columns": where.last_columns,
         "last_group": where.groups - 1, "planes": where.last_planes, "last_tile": where.tiles - 1,
         "weights": where.weights, "stride": where.columns, "pending": plan.output_groups,
         "static": where.static, "first": first, "last": last,
-    }).as_bits()
+    })
 
 
-def _fire_layer(plan: Plan, layer: DenseLayer, where: LayerPlan, *, last: bool) -> int:
-    return FireLayer(plan.parameters).const({
+def _fire_layer(plan: Plan, layer: DenseLayer, where: LayerPlan, *, last: bool) -> list[int]:
+    return _words(FireLayer(plan.parameters), {
         "last_tile": where.tiles - 1, "last_visit": where.last_visits - 1,
         "last_step": plan.timesteps - 1, "last_plane": where.input_planes - 1,
         "gains": where.gains, "biases": where.biases,
@@ -178,7 +178,14 @@ def _fire_layer(plan: Plan, layer: DenseLayer, where: LayerPlan, *, last: bool) 
         "hard": layer.reset is Reset.HARD, "static": where.static,
         "readout": layer.readout is not None, "sum": layer.readout is Readout.SUM,
         "last_lanes": where.last_lanes, "last": last,
-    }).as_bits()
+    })
+
+
+def _words(layout, fields: dict) -> list[int]:
+    """Return a layer as words of the program."""
+    bits = layout.const(fields).as_bits()
+    return [bits >> n * PROGRAM_WIDTH & (1 << PROGRAM_WIDTH) - 1
+            for n in range(program_words(layout))]
 
 
 def _place_weights(banks: list[list[int]], layer: DenseLayer, where: LayerPlan,
