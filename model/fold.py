@@ -64,26 +64,28 @@ class FoldSettings:
         Training samples on which `train` measures the cost of rounding.
     shifts : tuple of int, optional
         0..7, one a layer; searched for if not given.
-    membrane_bits : int, optional
-        Width of all membranes, which may then saturate; if not given, every layer gets the
-        smallest width at which no input can make it saturate.
-    max_membrane_bits : int
-        The widest membrane that may result.
+    membrane_bits : int
+        The widest membrane. A layer gets the smallest width at which no input can make it
+        saturate, if that is not wider.
+    saturate : bool
+        Whether a layer that would need a wider membrane gets this one and saturates. What that
+        costs is measured together with the rounding, and is usually nothing: a membrane so far
+        from its threshold fires, or stays silent, at either width.
     """
 
     samples: int = 5000
     shifts: tuple[int, ...] | None = None
-    membrane_bits: int | None = None
-    max_membrane_bits: int = 24
+    membrane_bits: int = 20
+    saturate: bool = True
 
     def __post_init__(self):
         if self.samples < 1:
             raise FoldError(f"Calibration samples must be at least 1, not {self.samples!r}")
         if self.shifts is not None and not all(0 <= s <= MAX_SHIFT for s in self.shifts):
             raise FoldError(f"Shifts must be within 0..{MAX_SHIFT}, not {self.shifts!r}")
-        for bits in (self.membrane_bits, self.max_membrane_bits):
-            if bits is not None and not 2 <= bits <= 32:
-                raise FoldError(f"Membrane width must be within 2..32 bits, not {bits!r}")
+        if not 2 <= self.membrane_bits <= 32:
+            raise FoldError(f"Membrane width must be within 2..32 bits, not "
+                            f"{self.membrane_bits!r}")
 
 
 class RealLayer(NamedTuple):
@@ -188,13 +190,17 @@ def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.n
         return _compare(reference, network, unit, inputs, labels)
 
     if settings.shifts is None:
-        shifts = _most_shifts(layers, model.timesteps, coding, settings)
-        for number, most in enumerate(shifts):
-            for shift in range(most):
-                trial = [*shifts[:number], shift, *shifts[number + 1:]]
-                if not cost(trial).measurable:
-                    shifts = trial
+        finest = [_finest_shift(real, number, model.timesteps, coding, settings)
+                  for number, real in enumerate(layers)]
+        shifts = list(finest)
+        for number in range(len(layers)):
+            costs = {}
+            for shift in range((MAX_SHIFT if settings.saturate else finest[number]) + 1):
+                costs[shift] = cost([*shifts[:number], shift, *shifts[number + 1:]])
+                if not costs[shift].measurable:
                     break
+            harmless = [shift for shift in costs if not costs[shift].measurable]
+            shifts[number] = (harmless or sorted(costs, key=lambda s: costs[s].logit_noise))[0]
     else:
         shifts = list(settings.shifts)
         if len(shifts) != len(layers):
@@ -313,33 +319,30 @@ def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool) -> n
     return np.take_along_axis(units[:, 0], error.argmin(0)[None], 0)[0]
 
 
+def _membrane_bits(layer: DenseLayer, number: int, timesteps: int, coding: Coding) -> int:
+    """Return the width at which no input can make a membrane saturate."""
+    source = 255 if number == 0 and coding is Coding.STATIC else 1
+    return max(2, layer_bounds(layer, source, timesteps).membrane_bits)
+
+
 def _sized(layer: DenseLayer, number: int, timesteps: int, coding: Coding,
            settings: FoldSettings) -> DenseLayer:
     """Give a layer its membrane width."""
-    source = 255 if number == 0 and coding is Coding.STATIC else 1
-    need = layer_bounds(layer, source, timesteps).membrane_bits
-    width = settings.membrane_bits or max(need, 2)
-    if width > settings.max_membrane_bits:
-        raise FoldError(f"layer {number}: membranes need {width} bits, the limit is "
-                        f"{settings.max_membrane_bits}; allow them to saturate by giving a width")
-    return dataclasses.replace(layer, membrane_bits=width)
+    need = _membrane_bits(layer, number, timesteps, coding)
+    if need > settings.membrane_bits and not settings.saturate:
+        raise FoldError(f"layer {number}: membranes need {need} bits, the limit is "
+                        f"{settings.membrane_bits}, and they may not saturate")
+    return dataclasses.replace(layer, membrane_bits=min(need, settings.membrane_bits))
 
 
-def _most_shifts(layers: Sequence[RealLayer], timesteps: int, coding: Coding,
-                 settings: FoldSettings) -> list[int]:
-    """Return the largest shift of each layer at which its membranes are not too wide."""
-    shifts = []
-    for number, real in enumerate(layers):
-        for shift in range(MAX_SHIFT, -1, -1):
-            try:
-                _sized(round_layer(real, shift)[0], number, timesteps, coding, settings)
-            except FoldError:
-                if shift == 0:
-                    raise
-            else:
-                shifts.append(shift)
-                break
-    return shifts
+def _finest_shift(real: RealLayer, number: int, timesteps: int, coding: Coding,
+                  settings: FoldSettings) -> int:
+    """Return the largest shift at which the layer can't saturate, 0 if there is none."""
+    for shift in range(MAX_SHIFT, 0, -1):
+        need = _membrane_bits(round_layer(real, shift)[0], number, timesteps, coding)
+        if need <= settings.membrane_bits:
+            return shift
+    return 0
 
 
 def _integer_network(layers: Sequence[RealLayer], shifts: Sequence[int], timesteps: int,

@@ -169,7 +169,7 @@ def test_fine_folding_hardly_changes_spikes(reset, leak, readout):
     neuron = NeuronSettings(leak=leak, reset=reset)
     model = network(neuron=neuron, readout=readout, readout_leak=leak)
     inputs, labels = pixels()
-    settings = FoldSettings(shifts=(7, 7, 7), max_membrane_bits=32)
+    settings = FoldSettings(shifts=(7, 7, 7), membrane_bits=32)
     folded, report = fold(model, Coding.STATIC, inputs, labels, settings)
     cost = report.calibration
     assert folded.layers[0].leak == leak and folded.layers[-1].readout is readout
@@ -194,7 +194,7 @@ def test_constant_neuron():
 def test_initial_membrane_is_folded():
     model = network(neuron=NeuronSettings(v_init=0.5))
     inputs, labels = pixels()
-    settings = FoldSettings(shifts=(7, 7, 7), max_membrane_bits=32)
+    settings = FoldSettings(shifts=(7, 7, 7), membrane_bits=32)
     folded, report = fold(model, Coding.STATIC, inputs, labels, settings)
     assert folded.layers[0].v_init > 0 and folded.layers[-1].v_init == 0
     assert report.calibration.mismatches[0] < 0.02 * report.calibration.compared[0]
@@ -235,14 +235,29 @@ def test_report_tells_the_widths_in_use():
         assert not told.saturates
 
 
-def test_membranes_may_saturate_if_a_width_is_given():
+def test_membranes_that_would_be_too_wide_saturate():
     model = network()
     inputs, labels = pixels()
-    _, free = fold(model, Coding.STATIC, inputs, labels, FoldSettings(shifts=(4, 4, 4)))
+    shifts = (4, 4, 4)
+    _, free = fold(model, Coding.STATIC, inputs, labels, FoldSettings(shifts=shifts))
+    assert not any(layer.saturates for layer in free.layers)
     narrow = free.layers[0].membrane_bits - 1
     folded, report = fold(model, Coding.STATIC, inputs, labels,
-                          FoldSettings(shifts=(4, 4, 4), membrane_bits=narrow))
+                          FoldSettings(shifts=shifts, membrane_bits=narrow))
     assert report.layers[0].saturates and folded.layers[0].membrane_bits == narrow
+    assert folded.layers[2].membrane_bits == free.layers[2].membrane_bits < narrow
+
+
+def test_search_weighs_saturation_against_rounding():
+    """Where no shift is harmless the search takes the least bad one: here not the finest."""
+    model = network()
+    inputs, labels = spikes(1000)
+    narrow = FoldSettings(membrane_bits=7)
+    _, report = fold(model, Coding.EVENTS, inputs, labels, narrow)
+    finest = dataclasses.replace(narrow, shifts=(7, *(layer.shift for layer in report.layers[1:])))
+    _, worse = fold(model, Coding.EVENTS, inputs, labels, finest)
+    assert report.calibration.measurable and report.layers[0].shift < 7
+    assert report.calibration.logit_noise < worse.calibration.logit_noise
 
 
 def test_cost_on_other_samples():
@@ -269,8 +284,9 @@ def test_measurable_harm():
 
 def test_refusals():
     inputs, labels = pixels()
-    with pytest.raises(FoldError, match="layer 0: membranes need 1[0-9] bits, the limit is 8"):
-        fold(network(), Coding.STATIC, inputs, labels, FoldSettings(max_membrane_bits=8))
+    with pytest.raises(FoldError, match="layer 0: membranes need .. bits, the limit is 8, and"):
+        fold(network(), Coding.STATIC, inputs, labels,
+             FoldSettings(membrane_bits=8, saturate=False))
     with pytest.raises(FoldError, match="2 shifts are given for 3 layers"):
         fold(network(), Coding.STATIC, inputs, labels, FoldSettings(shifts=(4, 4)))
     full = SpikingNetwork((20, 8, 5), 4, neuron=NeuronSettings())
@@ -286,7 +302,7 @@ def test_refusals():
 @pytest.mark.parametrize(("changes", "message"), [
     ({"shifts": (4, 8)}, r"Shifts must be within 0..7, not \(4, 8\)"),
     ({"membrane_bits": 33}, "Membrane width must be within 2..32 bits, not 33"),
-    ({"max_membrane_bits": 1}, "Membrane width must be within 2..32 bits, not 1"),
+    ({"membrane_bits": 1}, "Membrane width must be within 2..32 bits, not 1"),
     ({"samples": 0}, "Calibration samples must be at least 1, not 0"),
 ])
 def test_bad_settings(changes, message):
