@@ -99,6 +99,8 @@ class Core(wiring.Component):
         # Configuration: one register feeds all memories.
         write    = Signal(ConfigWrite)
         write_en = Signal()
+        quiet    = Signal()                          # nothing was written in the cycle before
+        m.d.sync += quiet.eq(~write_en)
         m.d.comb += self.config.ready.eq(self.idle)
         m.d.sync += [
             write.eq(self.config.payload),
@@ -121,7 +123,7 @@ class Core(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), loader.i)
         m.d.comb += [
             loader.frame.eq(frame),
-            loader.write_ready.eq(~neurons.spikes_en & ~write_en),
+            loader.write_ready.eq(~neurons.spikes_en & ~write_en & quiet),
             loader.release.eq(fetcher.release),
             spikes.write_en.eq(neurons.spikes_en | loader.write_en),
             spikes.write.eq(Mux(neurons.spikes_en, neurons.spikes, loader.write)),

@@ -48,6 +48,9 @@ class Fetcher(wiring.Component):
         A sample's program is being walked, or a row is on its way to the queues.
     """
 
+    #: Cycles after a group's last row in which it is not yet counted as pending.
+    settling = 2
+
     layer: data.View
     layer_valid: Signal
     layer_take: Signal
@@ -99,10 +102,19 @@ class Fetcher(wiring.Component):
 
         # Groups that the layers so far will give but have not given. When group g of a layer's
         # first tile starts, the last tile of the layer before still owes its groups after g, and
-        # this tile those before g: one less than a tile's groups in all.
+        # this tile those before g: one less than a tile's groups in all. The count and the
+        # comparison take a cycle each, so a row waits until the group before it has settled.
         pending     = Signal(STEP_WIDTH + 2)
         pending_add = Signal(STEP_WIDTH + 1)
-        m.d.sync += pending.eq(pending + pending_add - self.retire)
+        added       = Signal.like(pending_add)
+        enough      = Signal()
+        settling    = Signal(self.settling)
+        m.d.sync += [
+            added.eq(pending_add),
+            pending.eq(pending + added - self.retire),
+            enough.eq(pending < layer.pending),
+            settling.eq(settling[1:]),
+        ]
 
         last_row   = Signal()
         last_group = Signal()
@@ -114,7 +126,7 @@ class Fetcher(wiring.Component):
             last_row.eq(row == layer.last_row),
             last_group.eq(group == layer.last_group),
             last_tile.eq(tile == layer.last_tile),
-            supplied.eq(layer.first | (tile != 0) | (pending < layer.pending)),
+            supplied.eq(layer.first | (tile != 0) | (enough & ~settling.any())),
             self.address.eq(addr),
         ]
 
@@ -139,6 +151,7 @@ class Fetcher(wiring.Component):
                     m.d.sync += [row.eq(row + 1), addr.eq(addr + 1), weight.eq(weight + p.scan)]
                     with m.If(last_row):
                         m.d.sync += [row.eq(0), group.eq(group + 1), weight.eq(base)]
+                        m.d.sync += settling.eq(-1)
                         m.d.comb += pending_add.eq(
                             Mux(layer.static, Mux(last_group, layer.pending, 0), 1))
                         with m.If(last_group):

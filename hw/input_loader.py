@@ -28,7 +28,7 @@ class InputLoader(wiring.Component):
     i : :py:`In(stream.Signature(lanes))`
         Beats. Taken when a buffer is free, ``write_ready`` is set and ``frame`` is valid.
     frame : :py:`In(InputFrame)`
-        Geometry; static while a sample loads.
+        Geometry; unchanged while a sample loads, and in the cycle before one begins.
     write, write_en, write_ready : :py:`Out(TileWrite)`, :py:`Out(1)`, :py:`In(1)`
         Towards the spike memory.
     full : :py:`Out(2)`
@@ -71,8 +71,9 @@ class InputLoader(wiring.Component):
         beat      = Signal.like(self.frame.last_beat)
         slot      = Signal(range(p.planes))
         tile      = Signal(range(p.row_tiles))
-        group_row = Signal(range(p.spike_depth))    # first row of the group of planes
-        row       = Signal(range(p.spike_depth))    # within the group
+        first_row = Signal(range(p.spike_depth))    # of the group of planes
+        row       = Signal(range(p.spike_depth))    # of the beat
+        next_row  = Signal(range(p.spike_depth))    # first one of the next group
 
         last_beat  = Signal()
         last_slot  = Signal()
@@ -86,13 +87,18 @@ class InputLoader(wiring.Component):
                             self.frame.valid),
             transfer.eq(self.i.valid & self.i.ready),
             self.write_en.eq(transfer),
-            self.write.row.eq(Mux(filling, self.frame.stride, 0) + group_row + row),
+            self.write.row.eq(row),
             self.write.slot.eq(slot),
             self.write.tile.eq(tile),
             self.write.spikes.eq(self.i.payload),
             self.partial.eq((beat != 0) | (plane != 0)),
+            next_row.eq(first_row + self.frame.rows),
         ]
 
+        # Between samples the buffer's place follows the frame, which may be another by then.
+        with m.If(~self.partial):
+            m.d.sync += [first_row.eq(Mux(filling, self.frame.stride, 0)),
+                         row.eq(Mux(filling, self.frame.stride, 0))]
         with m.If(transfer):
             m.d.sync += beat.eq(beat + 1)
             with m.If(tile == p.row_tiles - 1):
@@ -100,12 +106,13 @@ class InputLoader(wiring.Component):
             with m.Else():
                 m.d.sync += tile.eq(tile + 1)
             with m.If(last_beat):
-                m.d.sync += [beat.eq(0), tile.eq(0), row.eq(0), plane.eq(plane + 1),
+                m.d.sync += [beat.eq(0), tile.eq(0), row.eq(first_row), plane.eq(plane + 1),
                              slot.eq(slot + 1)]
                 with m.If(last_slot):
-                    m.d.sync += [slot.eq(0), group_row.eq(group_row + self.frame.rows)]
+                    m.d.sync += [slot.eq(0), first_row.eq(next_row), row.eq(next_row)]
                 with m.If(last_plane):
-                    m.d.sync += [plane.eq(0), slot.eq(0), group_row.eq(0),
+                    other = Mux(filling, 0, self.frame.stride)
+                    m.d.sync += [plane.eq(0), slot.eq(0), first_row.eq(other), row.eq(other),
                                  filling.eq(~filling), self.full.bit_select(filling, 1).eq(1)]
         with m.If(self.release):
             m.d.sync += [releasing.eq(~releasing), self.full.bit_select(releasing, 1).eq(0)]

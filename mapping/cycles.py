@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.event_queue import EventQueue
+from hw.fetch import Fetcher
 from hw.fire import FireSequencer
 from hw.neuron import NeuronUnit
 from hw.program import ProgramReader
@@ -150,8 +151,9 @@ class _Model:
         # Input: when each of the last two buffers was released, and the last one complete.
         self.released = [times() - 1, times() - 1]
         self.loaded   = times()
-        # Fetcher: since when it waits for a sample.
+        # Fetcher: since when it waits for a sample, and when the last group counts as sent.
         self.waits    = times()
+        self.settled  = times()
         # Programs: when the next layer is there for the fetcher, and for the fire sequencer.
         self.fetches  = times()
         self.fires    = times()
@@ -201,12 +203,16 @@ class _Model:
             for group in range(layer.groups):
                 for n in range(layer.rows):
                     if number > 0 and tile == 0:
+                        # Counted, then compared: two cycles after the group before was sent, or
+                        # the group that is waited for was stored.
+                        row = np.maximum(row, self.settled)
                         waited = self.issued - self.plan.output_groups
                         if waited >= 0:
-                            row = np.maximum(row, self.retired[waited] + 1)
+                            row = np.maximum(row, self.retired[waited] + Fetcher.settling)
                     row = self._space(row)
                     self._row(row, events[:, group, n], last=n == layer.rows - 1)
                     last_row, row = row, row + 1
+                self.settled = last_row + 1 + Fetcher.settling
                 closed = np.maximum(self.end.max(axis=1), self.credit)
                 self.phase = closed + 1
                 result = self._fire(layer, tile, group, closed + Synapses.latency)
