@@ -84,22 +84,22 @@ def fit(placed: Sequence[tuple[str, CoreParameters, int]]) -> AreaModel:
         for (name, _, _), share in zip(placed, shares, strict=True)})
 
 
-def block_rams(p: CoreParameters, weight_rows: int, neuron_rows: int) -> int:
+def block_rams(p: CoreParameters, weight_rows: int, gain_rows: int, neuron_rows: int) -> int:
     """Return the DP16KD that memories of so many rows take.
 
-    One is 512 words of 36 bits, of which 32 serve where bytes are written on their own. Two
-    programs and the readout's sums take eight of them in all presets.
+    One is 512 words of 36 bits, of which 32 serve where bytes are written on their own. The
+    two programs and the readout's sums take three of them in all presets.
     """
     def blocks(width: int, rows: int) -> int:
         return math.ceil(width / 32) * math.ceil(max(rows, 1) / 512)
 
-    parameters = (2 * p.gain_width, p.current_width, p.membrane_width)
+    parameters = ((2 * p.gain_width, gain_rows), (p.current_width, neuron_rows),
+                  (p.membrane_width, neuron_rows))
     return (p.banks * blocks(2 * p.lanes, weight_rows)
             + blocks(p.row_width * p.planes, p.spike_depth)
-            + sum(blocks(8 * math.ceil(width / 8) * p.neurons, neuron_rows)
-                  for width in parameters)
+            + sum(blocks(8 * math.ceil(width / 8) * p.neurons, rows) for width, rows in parameters)
             + p.block_currents * p.neurons
-            + 8)
+            + 3)
 
 
 def multipliers(p: CoreParameters) -> int:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from bench.area import COMPONENTS, AreaModel, block_rams, fit, multipliers
-from bench.place import SHAPES
+from bench.place import ECP5, SHAPES
 from bench.tables import Table, markdown, show, write_text
 from bench.workloads import WORKLOADS
 from hw.parameters import PRESETS, CoreParameters
@@ -47,9 +47,9 @@ _SAMPLES = 3
 #: Fewer slots are for other devices; visits a step: fewer or more leave one side waiting.
 _LEAST_SLOTS, _VISITS = 128, (2, 16)
 #: Memories and numbers as large as it takes: they have no influence on cycles.
-_ROOMY = {"weight_depth": 1 << 16, "neuron_depth": 1 << 16, "spike_depth": 1 << 16,
-          "count_width": 24, "gain_width": 18, "current_width": 32, "membrane_width": 32,
-          "leak_terms": 2, "leak_shift_max": 15}
+_ROOMY = {"weight_depth": 1 << 16, "neuron_depth": 1 << 16, "gain_depth": 1 << 16,
+          "spike_depth": 1 << 16, "count_width": 24, "gain_width": 18, "current_width": 32,
+          "membrane_width": 32, "leak_terms": 2, "leak_shift_max": 15}
 #: Block RAMs of the LFE5U-85.
 _BLOCK_RAMS = 208
 #: Bits of weights a cycle: four SPRAMs of an iCE40 UP5K.
@@ -105,16 +105,17 @@ def neighbours(p: CoreParameters) -> Iterator[CoreParameters]:
 def evaluate(p: CoreParameters, loads: list[Load]) -> dict:
     """Return a shape, its cycles for each load, and the rows of memory that the loads need."""
     roomy = replace(p, **_ROOMY)
-    cycles, weights, rows = {}, 0, 0
+    cycles, weights, gains, rows = {}, 0, 0, 0
     for each in loads:
         program = compile_network(each.network, roomy)
         result = estimate(program, each.inputs, each.spikes)
         cycles[each.name] = float(result.cycles[1:].mean())
         used = program.plan.used
         weights = max(weights, used["weights"])
-        rows = max(rows, used["gains"], used["biases"], used["thresholds"])
+        gains = max(gains, used["gains"])
+        rows = max(rows, used["biases"], used["thresholds"])
     return {"parameters": {key: getattr(p, key) for key in GRID}, "cycles": cycles,
-            "weight_rows": weights, "neuron_rows": rows}
+            "weight_rows": weights, "gain_rows": gains, "neuron_rows": rows}
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ class Shape:
         """Return what :func:`evaluate` gave, with its cost."""
         p = CoreParameters(**evaluated["parameters"])
         return cls(p, evaluated["cycles"], area.comb(p),
-                   block_rams(p, evaluated["weight_rows"], evaluated["neuron_rows"]),
-                   multipliers(p))
+                   block_rams(p, evaluated["weight_rows"], evaluated["gain_rows"],
+                              evaluated["neuron_rows"]), multipliers(p))
 
     @property
     def mean(self) -> float:
@@ -226,13 +227,13 @@ def document(summary: dict, area: AreaModel) -> str:
 
 
 def area_model(place_file: Path) -> AreaModel:
-    """Return the area estimate, fitted to the placed cores that still are what they were."""
+    """Return the area estimate, fitted to those cores on an ECP5 that still are what they were."""
     if not place_file.exists():
         return fit([])
     known = {**PRESETS, **SHAPES}
     return fit([(each["name"], known[each["name"]], each["comb"])
             for each in json.loads(place_file.read_text())
-            if each["name"] in known and all(
+            if each["device"] == ECP5.name and each["name"] in known and all(
                 each[key] == getattr(known[each["name"]], key)
                 for key in ("banks", "lanes", "planes", "neurons"))])
 

@@ -21,13 +21,12 @@ _REPORTS = {"demo": "make demo", "mnist": "make mnist", "fashion": "make fashion
 
 def place_table(placed: list[dict]) -> Table:
     """Return the table of placed cores."""
-    rows = [(each["name"], f"{each['banks']} x {each['lanes']} x {each['planes']}",
-             str(each["neurons"]), f"{each['comb']:,}",
-             "-" if each["lut4"] is None else f"{each['lut4']:,}", f"{each['ff']:,}",
+    rows = [(each["name"], each["device"], f"{each['banks']} x {each['lanes']} x {each['planes']}",
+             str(each["neurons"]), f"{each['comb']:,}", f"{each['ff']:,}" if each["ff"] else "-",
              str(each["ram"]), str(each["mult"]), f"{each['fmax']:.1f}",
              f"{each['comb_per_slot']:.2f}") for each in placed]
-    return Table(("core", "banks x lanes x planes", "neurons", "COMB", "LUT4 (Yosys)", "FF",
-                  "DP16KD", "MULT18", "Fmax MHz", "COMB a slot"), rows,
+    return Table(("core", "device", "banks x lanes x planes", "neurons", "COMB", "FF", "block RAM",
+                  "MULT", "Fmax MHz", "COMB a slot"), rows,
                  {number for number, each in enumerate(placed) if each["name"] == "medium"})
 
 

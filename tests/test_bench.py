@@ -12,6 +12,7 @@ import pytest
 from bench import campaign, explore, peers, results
 from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
+from bench.place import ECP5
 from bench.published import PEERS
 from bench.tables import Table, markdown, replace_sections
 from bench.workloads import WORKLOADS, synaptic_operations
@@ -23,9 +24,10 @@ from tests.networks import CORES
 ROOT = Path(__file__).parent.parent
 MISSING = ROOT / "build" / "no such network"
 MEDIUM = PRESETS["medium"]
-PLACED = {"name": "medium", "banks": MEDIUM.banks, "lanes": MEDIUM.lanes, "planes": MEDIUM.planes,
-          "neurons": MEDIUM.neurons, "slots": MEDIUM.slots, "comb": 10000, "lut4": 9000,
-          "ff": 8000, "ram": 70, "mult": 32, "fmax": 80.0, "comb_per_slot": 9.77, "seed": 1}
+PLACED = {"name": "medium", "device": ECP5.name, "banks": MEDIUM.banks, "lanes": MEDIUM.lanes,
+          "planes": MEDIUM.planes, "neurons": MEDIUM.neurons, "slots": MEDIUM.slots,
+          "comb": 10000, "lut4": 9000, "ff": 8000, "ram": 70, "mult": 32, "fmax": 80.0,
+          "comb_per_slot": 9.77, "seed": 1}
 
 
 def summary(area):
@@ -170,8 +172,8 @@ def test_area_is_that_of_the_components_measured():
 
 
 def test_block_rams_are_those_of_the_placed_medium():
-    # 64 weights, 16 gains, 12 biases, 12 thresholds, 16 currents, 4 spikes, 8 others.
-    assert block_rams(MEDIUM, 512, 512) == 132
+    # 64 weights, 16 gains, 12 biases, 12 thresholds, 16 currents, 4 spikes, 3 others.
+    assert block_rams(MEDIUM, 512, 512, 512) == 127
 
 
 def test_fit_meets_the_placed_cores():
@@ -240,7 +242,7 @@ def test_results_takes_what_is_there(tmp_path, capsys):
     readme.write_text("no table of networks is needed where there are no networks")
     assert results.main(["--build", str(tmp_path), "--output", str(output),
                          "--readme", str(readme)]) == 0
-    assert "| **medium** | **16 x 64 x 1** |" in output.read_text()
+    assert "| **medium** | **LFE5U-85 speed 6** | **16 x 64 x 1** |" in output.read_text()
     printed = capsys.readouterr().out
     for command in ("make bench", "make demo", "make mnist", "make fashion", "bench.explore"):
         assert command in printed
