@@ -1,9 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The whole core in Amaranth's simulator against the golden executor."""
 
-import itertools
-import random
-
 import pytest
 
 from hw.core import Core
@@ -12,6 +9,7 @@ from mapping.program import compile_network
 from model.golden import execute
 from model.network import Readout, Reset
 from sim.pysim import simulate, stream_put_all
+from tests.core_bench import CoreBench
 from tests.small_networks import network, samples
 
 ONE = CoreParameters(
@@ -27,109 +25,9 @@ NETWORKS = {
     "static": network(11, 9, 6, 5, input_bits=3, timesteps=3, leak=(2,)),
     "spikes": network(7, 10, 3, timesteps=5, reset=Reset.HARD, readout=Readout.SUM, v_init=5),
     "one layer": network(5, 4, timesteps=1),
+    # Each layer is read in a few cycles, less than the next one takes to arrive.
+    "short layers": network(3, 4, 2, 3, timesteps=1, density=0.8, threshold=3),
 }
-
-
-class Bench:
-    """Loads programs into a core one after the other, and runs each one's samples."""
-
-    def __init__(self, p, runs, *, stalls=0.0, seed=1, image=None):
-        self.core = Core(p, trace=True, image=image)
-        self.runs = [(compile_network(whole, p), inputs) for whole, inputs in runs]
-        self.stalls, self.seed, self.image = stalls, seed, image
-        self.results: list[list] = []
-        self.visits: list[dict] = [{}]
-        self.order: list[list] = [[]]
-
-    def run(self):
-        """Run to the end, and see the core at rest."""
-        simulate(self.core, self._work, self._watch)
-        return self
-
-    async def _work(self, ctx):
-        core = self.core
-        for number, (program, inputs) in enumerate(self.runs):
-            if self.image is None or number:
-                await stream_put_all(
-                    ctx, core.config, [{"address": address, "data": value}
-                                       for address, value in program.config_writes()],
-                    stalls=self.stalls / 3, seed=self.seed)
-            self.results.append(await self._samples(ctx, program, inputs))
-            for _ in range(4):
-                await ctx.tick()
-            assert ctx.get(core.idle)
-            self.visits.append({})
-            self.order.append([])
-
-    async def _samples(self, ctx, program, inputs):
-        """Feed samples and collect results, both in this one coroutine."""
-        core, rng = self.core, random.Random(self.seed)
-        words = [int.from_bytes(beat.tobytes(), "little")
-                 for sample in program.pack_inputs(inputs) for beat in sample]
-        results, valid = [], 0
-        while len(results) < len(inputs) * program.network.outputs:
-            valid = valid or (bool(words) and rng.random() >= self.stalls)
-            ctx.set(core.i.valid, valid)
-            if valid:
-                ctx.set(core.i.payload, words[0])
-            ready = rng.random() >= self.stalls
-            ctx.set(core.o.ready, ready)
-            if ctx.get(core.o.valid) and ready:
-                beat = ctx.get(core.o.payload)
-                results.append((beat.membrane, beat.neuron, beat.last, beat.winner))
-            if valid and ctx.get(core.i.ready):
-                words.pop(0)
-                valid = 0
-            await ctx.tick()
-        assert not words
-        ctx.set(core.o.ready, 0)
-        return results
-
-    async def _watch(self, ctx):
-        trace = self.core.trace
-        while len(self.results) < len(self.runs):
-            _, _, valid, visit = await ctx.tick().sample(trace.valid, trace.payload)
-            if valid:
-                place = (visit.layer, visit.tile, visit.step, visit.group)
-                self.order[-1].append(place)
-                self.visits[-1].setdefault(place, []).append(
-                    (visit.spikes, list(visit.membranes)))
-
-    def check(self):
-        """Compare every result, spike and membrane with the golden executor's."""
-        for number, (program, inputs) in enumerate(self.runs):
-            trace = execute(program.network, inputs)
-            outputs = program.network.outputs
-            expected = [
-                (int(value), neuron, int(neuron == outputs - 1))
-                for sample in trace.readout for neuron, value in enumerate(sample)]
-            assert [beat[:3] for beat in self.results[number]] == expected
-            assert [beat[3] for beat in self.results[number] if beat[2]] == trace.classes.tolist()
-            self._check_visits(program, trace, self.visits[number])
-            assert self.order[number] == self._program_order(program) * len(inputs)
-
-    def _program_order(self, program):
-        p, plan = program.parameters, program.plan
-        return [place for number, layer in enumerate(plan.layers)
-                for tile in range(layer.tiles)
-                for place in itertools.product(
-                    [number], [tile], range(plan.timesteps),
-                    range(layer.last_visits if tile == layer.tiles - 1 else p.tile_groups))]
-
-    def _check_visits(self, program, trace, visits):
-        p = program.parameters
-        for number, layer in enumerate(program.network.layers):
-            mine = {place[1:]: each for place, each in visits.items() if place[0] == number}
-            for (tile, step, group), each in mine.items():
-                first = tile * p.lanes + group * p.neurons
-                used = range(first, min(first + p.neurons, layer.outputs))
-                for sample, (spikes, membranes) in enumerate(each):
-                    place = f"sample {sample}, layer {number}, step {step}, neurons {used}"
-                    assert membranes[:len(used)] == (
-                        trace.membranes[number][sample, step, used].tolist()), place
-                    if layer.readout is None:
-                        fired = trace.spikes[number][sample, step, used]
-                        assert spikes == sum(int(z) << n for n, z in enumerate(fired)), place
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.5])
@@ -145,14 +43,15 @@ def test_core_equals_golden_executor(p, stalls):
         inputs = samples(whole, 3)
         inputs[1], inputs[2] = 0, whole.input_max
         runs.append((whole, inputs))
-    Bench(p, runs, stalls=stalls, seed=61).run().check()
+    CoreBench(p, runs, stalls=stalls, seed=61).run().check()
 
 
 def test_initial_contents_instead_of_configuration():
     """The image that a program gives makes the same core; it can be loaded anew afterwards."""
     whole, other = NETWORKS["static"], NETWORKS["spikes"]
     image = compile_network(whole, TWO).image()
-    Bench(TWO, [(whole, samples(whole, 2)), (other, samples(other, 2))], image=image).run().check()
+    runs = [(whole, samples(whole, 2)), (other, samples(other, 2))]
+    CoreBench(TWO, runs, image=image).run().check()
 
 
 def test_configuration_waits_while_the_core_is_busy():

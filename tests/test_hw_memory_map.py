@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Shape
 
 from hw.config import ConfigurableMemory
-from hw.memory_map import INDEX_WIDTH, Region, regions
+from hw.memory_map import INDEX_WIDTH, PROGRAM_WIDTH, Region, regions
 from hw.parameters import PRESETS, CoreParameters
 from hw.shapes import FetchLayer, FireLayer, InputFrame
 from sim.pysim import simulate
@@ -46,8 +46,8 @@ def test_addresses_are_distinct_and_decode():
 def test_geometry_of_presets(name):
     p = PRESETS[name]
     widths = {
-        "input": Shape.cast(InputFrame(p)).width, "fetch": Shape.cast(FetchLayer(p)).width,
-        "fire": Shape.cast(FireLayer(p)).width, "weights": 2 * p.lanes,
+        "input": Shape.cast(InputFrame(p)).width, "fetch": PROGRAM_WIDTH, "fire": PROGRAM_WIDTH,
+        "weights": 2 * p.lanes,
         "gains": 2 * p.neurons * p.gain_width, "biases": p.neurons * p.current_width,
         "thresholds": p.neurons * p.membrane_width,
     }
@@ -59,6 +59,9 @@ def test_geometry_of_presets(name):
         assert widths[region.name] <= region.chunks * region.chunk_width < widths[region.name] + 32
         last = region.address(region.depth - 1, region.chunks - 1, region.banks - 1)
         assert last >> INDEX_WIDTH == region.number
+    for name, layout in (("fetch", FetchLayer(p)), ("fire", FireLayer(p))):
+        bits = regions(p)[name].depth * PROGRAM_WIDTH
+        assert bits >= p.program_depth * Shape.cast(layout).width
 
 
 def test_writes_reassemble():

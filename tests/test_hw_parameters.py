@@ -74,6 +74,7 @@ def test_not_a_bool(name, value):
      "Core parameter lanes (10) must be a multiple of banks (4)"),
     ({"neurons": 3}, "Core parameter lanes (8) must be a multiple of neurons (3)"),
     ({"scan": 3}, "Core parameter banks * scan (12) must be a multiple of lanes (8)"),
+    ({"queue_depth": 24}, "Core parameter queue_depth must be a power of two, not 24"),
     ({"membrane_width": 20, "current_width": 19},
      "Core parameter membrane_width (20) must not exceed current_width (19)"),
 ])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw.memory_map import INDEX_WIDTH, regions
+from hw.memory_map import INDEX_WIDTH, PROGRAM_WIDTH, program_words, regions
 from hw.parameters import CoreParameters
 from hw.shapes import FireLayer
 from mapping.program import compile_network
@@ -133,7 +133,13 @@ def test_modes_of_a_layer(reset, readout, shifts):
     p = replace(CORES["one plane"], leak_terms=2)
     program = compile_network(
         network(9, 7, 4, reset=reset, readout=readout, leak=shifts, membrane_bits=11), p)
-    first, last = (FireLayer(p).from_bits(word) for word in program.memories["fire"])
+    words, count = program.memories["fire"], program_words(FireLayer(p))
+    first, last = (
+        FireLayer(p).from_bits(sum(word << n * PROGRAM_WIDTH
+                                   for n, word in enumerate(words[at:at + count]))
+                               & (1 << FireLayer(p).size) - 1)
+        for at in (0, count))
+    assert len(words) == 2 * count
     for layer in (first, last):
         assert list(layer.leak) == [*shifts, 0, 0][:2]
         assert layer.hard == (reset is Reset.HARD)
@@ -196,14 +202,20 @@ def test_pack_inputs(whole, p):
     assert (rebuilt == inputs).all()
 
 
+def test_pack_inputs_of_no_sample():
+    program = compile_network(NETWORKS["spikes"], CORES["one plane"])
+    assert program.pack_inputs(np.zeros((0, 4, 17), np.uint8)).shape == (0, 8, 2)
+
+
 @pytest.mark.parametrize(("name", "inputs", "message"), [
-    ("spikes", np.zeros((2, 17)), r"Inputs must have the shape \(samples, 4, 17\), not \(2, 17\)"),
+    ("spikes", np.zeros((2, 17), int), r"Inputs must have the shape \(samples, 4, 17\), not"),
     ("spikes", np.zeros((2, 5, 17), int), r"shape \(samples, 4, 17\), not \(2, 5, 17\)"),
     ("spikes", np.zeros(17, int), r"shape \(samples, 4, 17\), not \(17,\)"),
     ("static", np.zeros((2, 28), int), r"shape \(samples, 29\), not \(2, 28\)"),
     ("static", np.zeros((2, 3, 29), int), r"shape \(samples, 29\), not \(2, 3, 29\)"),
     ("spikes", np.full((1, 4, 17), 2), r"Inputs must be in 0\.\.1, not 2\.\.2"),
     ("static", np.full((1, 29), 32), r"Inputs must be in 0\.\.31, not 32\.\.32"),
+    ("static", np.full((1, 29), 0.5), "Inputs must be integers, not float64"),
     ("static", np.arange(-1, 28)[None], r"Inputs must be in 0\.\.31, not -1\.\.27"),
 ])
 def test_pack_inputs_refuses(name, inputs, message):
@@ -231,6 +243,6 @@ def test_random_sizes_fill_what_the_plan_says():
                         input_bits=rng.choice([None, 1, 4]), v_init=rng.choice([0, 2]))
         program = compile_network(whole, p)
         for name, used in program.plan.used.items():
-            if name not in ("spikes", "weights"):
+            if name in ("gains", "biases", "thresholds"):
                 assert len(program.memories[name]) == used
         assert {len(bank) for bank in program.memories["weights"]} == {program.plan.used["weights"]}
