@@ -1,8 +1,8 @@
-"""The peers: open spiking accelerators, all measured on one open flow, by us.
+"""The peers: open spiking accelerators, all measured on one open flow.
 
 Flow: Yosys ``synth_ecp5``, nextpnr-ecp5, LFE5U-85 CABGA381 speed 6, seed 1, 100 MHz asked;
-measured in November 2026 from the projects' own sources. COMB is nextpnr's TRELLIS_COMB. Cycles are
-from the first input to idle, of a simulation of the source.
+measured in November 2026. COMB is nextpnr's TRELLIS_COMB (LUT4 sites, carry and distributed RAM
+included). Cycles are from the first input to idle.
 """
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ __all__ = ["FLOW", "PEERS", "Peer"]
 
 #: Where the figures come from, for the head of the tables.
 FLOW = ("Yosys synth_ecp5 and nextpnr-ecp5, LFE5U-85 CABGA381 speed 6, seed 1, 100 MHz asked; "
-        "peers measured from their sources in November 2026")
+        "peers measured in November 2026")
 
 
 @dataclass(frozen=True)
