@@ -15,7 +15,7 @@ from tests.small_networks import changed, network
 
 CORE = CoreParameters(
     banks=2, lanes=4, planes=2, neurons=2, scan=4, weight_depth=32, spike_depth=16,
-    neuron_depth=16, program_depth=3, readout_depth=6, count_width=4, gain_width=8,
+    neuron_depth=16, gain_depth=16, program_depth=3, readout_depth=6, count_width=4, gain_width=8,
     current_width=12, membrane_width=10, leak_terms=1, leak_shift_max=3)
 
 #: Fits CORE: 9 inputs (2 rows, 5 columns), 6 hidden neurons (2 tiles), 5 readouts (2 tiles).
@@ -75,14 +75,17 @@ CASES = {
         FITS, replace(CORE, weight_depth=9),
         "layer 0 (9-6)", "words of a weight bank up to here (weight_depth)", 10, 9),
     "gains": (                         # 2 tiles x 2 rows x 8 planes
-        network(9, 6, 5, input_bits=3, gain=3, membrane_bits=9), replace(CORE, neuron_depth=11),
-        "layer 0 (9-6)", "rows of gains up to here (neuron_depth)", 12, 11),
-    "biases": (                        # 2 x 4 rows for v_init; gains have 4
+        network(9, 6, 5, input_bits=3, gain=3, membrane_bits=9), replace(CORE, gain_depth=11),
+        "layer 0 (9-6)", "rows of gains up to here (gain_depth)", 12, 11),
+    "biases": (                        # 2 x 4 rows for v_init; thresholds have 4
         network(9, 6, 5, v_init=3, gain=3, membrane_bits=9), replace(CORE, neuron_depth=7),
         "layer 0 (9-6)", "rows of biases up to here (neuron_depth)", 8, 7),
     "rows of all layers": (
         FITS, replace(CORE, neuron_depth=7),
-        "layer 1 (6-5)", "rows of gains up to here (neuron_depth)", 8, 7),
+        "layer 1 (6-5)", "rows of biases up to here (neuron_depth)", 8, 7),
+    "gains of all layers": (
+        FITS, replace(CORE, gain_depth=7),
+        "layer 1 (6-5)", "rows of gains up to here (gain_depth)", 8, 7),
     "tiles": (
         network(1, 4097, timesteps=1, gain=3, membrane_bits=9),
         replace(CORE, banks=1, lanes=1, neurons=1),
@@ -142,7 +145,7 @@ def test_refused(name):
 
 @pytest.mark.parametrize(("whole", "core"), [
     (network(9, 6, 5, timesteps=4, gain=3, membrane_bits=9), replace(CORE, spike_depth=10)),
-    (FITS, replace(CORE, weight_depth=16, neuron_depth=8, program_depth=2, readout_depth=5)),
+    (FITS, replace(CORE, weight_depth=16, neuron_depth=8, gain_depth=8, program_depth=2, readout_depth=5)),
     (with_weights(network(15, 2, timesteps=1, gain=1, membrane_bits=9), 0, 1), CORE),
     (changed(FITS, 1, gain_plus=ones(5, 127)), CORE),
     (with_weights(changed(network(15, 1, timesteps=1, membrane_bits=9), 0,
