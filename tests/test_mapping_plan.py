@@ -145,7 +145,8 @@ def test_refused(name):
 
 @pytest.mark.parametrize(("whole", "core"), [
     (network(9, 6, 5, timesteps=4, gain=3, membrane_bits=9), replace(CORE, spike_depth=10)),
-    (FITS, replace(CORE, weight_depth=16, neuron_depth=8, gain_depth=8, program_depth=2, readout_depth=5)),
+    (FITS, replace(CORE, weight_depth=16, neuron_depth=8, gain_depth=8, program_depth=2,
+                   readout_depth=5)),
     (with_weights(network(15, 2, timesteps=1, gain=1, membrane_bits=9), 0, 1), CORE),
     (changed(FITS, 1, gain_plus=ones(5, 127)), CORE),
     (with_weights(changed(network(15, 1, timesteps=1, membrane_bits=9), 0,
@@ -163,7 +164,8 @@ def test_at_the_limit(whole, core):
 def test_plan_lays_layers_out_one_after_the_other():
     """Nothing of two layers that live at the same time overlaps."""
     whole = network(19, 17, 12, 9, 5, timesteps=5, gain=3, membrane_bits=9, v_init=1)
-    core = replace(CORE, program_depth=4, spike_depth=64, weight_depth=256, neuron_depth=128)
+    core = replace(CORE, program_depth=4, spike_depth=64, weight_depth=256, neuron_depth=128,
+                   gain_depth=128)
     plan = make_plan(whole, core)
     for name, size in (("weights", lambda layer: layer.tiles * layer.columns),
                        ("gains", lambda layer: layer.tiles * core.tile_groups),
