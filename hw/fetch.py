@@ -144,6 +144,7 @@ class Fetcher(wiring.Component):
                     source.eq(first_row), addr.eq(first_row),
                 ]
                 with m.If(self.layer_valid):
+                    m.d.sync += settling.eq(settling[1:] | 1)    # `enough` follows the layer
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += [walking.eq(1), issue.eq(self.space & supplied)]

@@ -84,7 +84,7 @@ class FireSequencer(wiring.Component):
         store_slot = Signal(range(p.planes))         # place of the step in its output row
         store_tile = Signal(range(p.row_tiles))      # place of the tile in its output row
 
-        gains    = Signal(range(p.neuron_depth))     # first row of this pass
+        gains    = Signal(range(p.gain_depth))       # first row of this pass
         offset   = Signal(range(p.neuron_depth))     # rows of the tiles before this one
         tile_row = Signal(range(p.spike_depth))      # output row of this tile's first step
         row      = Signal(range(p.spike_depth))      # ... of this step

@@ -94,7 +94,7 @@ def regions(p: CoreParameters) -> dict[str, Region]:
         memory("fire",    3, p.program_depth * program_words(FireLayer(p)), PROGRAM_WIDTH),
         memory("weights", 4, p.weight_depth, 2 * p.lanes, p.banks),
         # One chunk a neuron: two gains, a bias, a threshold.
-        Region("gains",      5, p.neuron_depth, 2 * p.neurons, p.gain_width),
+        Region("gains",      5, p.gain_depth, 2 * p.neurons, p.gain_width),
         Region("biases",     6, p.neuron_depth, p.neurons, p.current_width),
         Region("thresholds", 7, p.neuron_depth, p.neurons, p.membrane_width),
     )}

@@ -28,9 +28,12 @@ class CoreParameters:
         ``lanes``.
     queue_depth : :class:`int`
         Words that a bank may run ahead of the others, some of them on their way: a power of two.
-    weight_depth, spike_depth, neuron_depth, program_depth, readout_depth : :class:`int`
-        Words of a weight bank, rows of the spike memory, rows (of ``neurons`` each) of the
-        parameter memories, layers of a program, neurons of a readout layer.
+    weight_depth, spike_depth, program_depth, readout_depth : :class:`int`
+        Words of a weight bank, rows of the spike memory, layers of a program, neurons of a
+        readout layer.
+    neuron_depth, gain_depth : :class:`int`
+        Rows, of ``neurons`` each, of the memories of biases and thresholds, and of gains. A layer
+        with a static input has gains for each of its bit planes.
     count_width : :class:`int`
         Bits of an accumulator: largest number of spikes that one neuron may receive on its plus
         (or minus) synapses in one plane.
@@ -66,6 +69,7 @@ class CoreParameters:
     weight_depth:    int = 512
     spike_depth:     int = 512
     neuron_depth:    int = 512
+    gain_depth:      int = 512
     program_depth:   int = 16
     readout_depth:   int = 256
     count_width:     int = 10
@@ -82,6 +86,7 @@ class CoreParameters:
         "banks": (1, 256), "lanes": (1, 1024), "planes": (1, 16), "neurons": (1, 256),
         "scan": (1, 256), "queue_depth": (8, 1024),
         "weight_depth": (2, 1 << 20), "spike_depth": (2, 1 << 16), "neuron_depth": (2, 1 << 16),
+        "gain_depth": (2, 1 << 16),
         "program_depth": (2, 256), "readout_depth": (2, 1 << 12),
         "count_width": (2, 24), "gain_width": (3, 18), "current_width": (8, 32),
         "membrane_width": (4, 32), "leak_terms": (0, 2), "leak_shift_max": (1, 15),
@@ -143,11 +148,12 @@ class CoreParameters:
 PRESETS = {
     # Two banks of 2 x 16 weight bits: the 64 bits a cycle that the SPRAM of an iCE40 UP5K gives.
     "tiny": CoreParameters(
-        banks=2, lanes=16, neurons=1, scan=16,
-        weight_depth=16384, neuron_depth=256, program_depth=4,
-        shared_weight_port=True, block_currents=False),
+        banks=2, lanes=16, neurons=1, scan=8,
+        weight_depth=16384, neuron_depth=256, gain_depth=1152, program_depth=4,
+        count_width=9, gain_width=15, current_width=22,
+        shared_weight_port=True),
     "small": CoreParameters(
-        banks=8, lanes=32, neurons=4, scan=8, weight_depth=1024, neuron_depth=1024),
+        banks=8, lanes=32, neurons=4, scan=8, weight_depth=1024, gain_depth=1024),
     "medium": CoreParameters(
         banks=16, lanes=64, neurons=16, scan=8),
     "large": CoreParameters(

@@ -56,7 +56,7 @@ class RowQueue(wiring.Component):
             "r_data": Out(width),
             "r_rdy":  Out(1),
             "r_en":   In(1),
-            "space":  Out(1, init=1),
+            "space":  Out(1),
             "empty":  Out(1),
         })
 

@@ -66,7 +66,7 @@ class FireLayer(data.StructLayout):
             "last_visit":  range(p.tile_groups),       # visits a pass in the last tile, less one
             "last_step":   STEP_WIDTH,                 # steps, less one
             "last_plane":  STEP_WIDTH,                 # planes of a static input, less one
-            "gains":       range(p.neuron_depth),      # first row of the gains
+            "gains":       range(p.gain_depth),        # first row of the gains
             "biases":      range(p.neuron_depth),      # first row of the biases
             "first_biases": range(p.neuron_depth),     # ... of the biases of the first step
             "thresholds":  range(p.neuron_depth),      # first row of the thresholds
@@ -110,7 +110,7 @@ class Visit(data.StructLayout):
         super().__init__({
             "group":       range(p.tile_groups),      # which lanes of the tile
             "slot":        range(p.planes),           # which of the planes counted at once
-            "gains":       range(p.neuron_depth),
+            "gains":       range(p.gain_depth),
             "bias":        range(p.neuron_depth),
             "threshold":   range(p.neuron_depth),
             "counts":      1,      # add the counts of the shadow registers to the current

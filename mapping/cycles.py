@@ -188,6 +188,7 @@ class _Model:
             before = self.phase
             load = np.maximum(load, self.fetches)
             self.fetches = load + self.fetch_latency
+            self.settled = np.maximum(self.settled, load + Fetcher.settling)
             last_row, end = self._layer(number, layer, events[number], load + 1)
             shares.append(self.phase - before)
             if number == 0:

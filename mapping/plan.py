@@ -6,7 +6,7 @@ contents, :mod:`mapping.cycles` into cycles.
 from dataclasses import dataclass
 
 from hw.parameters import CoreParameters
-from hw.shapes import STEP_WIDTH, TILE_WIDTH
+from hw.shapes import TILE_WIDTH
 from mapping.errors import MappingError
 from model.network import InputCoding, IntegerNetwork, Readout
 
@@ -123,7 +123,6 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
         "weights": 0, "gains": 0, "biases": 0, "thresholds": 0,
         "fetch": len(network.layers), "fire": len(network.layers),
     }
-    _need("network", "time steps", steps, 1 << STEP_WIDTH)
     _need("network", "layers (program_depth)", len(network.layers), p.program_depth)
     _need("network", f"rows of spikes (spike_depth; 2 x {frame_stride} for the input of "
           f"{network.inputs} channels in {frame_planes} planes, the rest for hidden spikes over "
@@ -162,7 +161,8 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
         _need(name, "tiles of neurons", tiles, 1 << TILE_WIDTH)
         _need(name, "words of a weight bank up to here (weight_depth)",
               used["weights"], p.weight_depth)
-        for memory in ("gains", "biases", "thresholds"):
+        _need(name, "rows of gains up to here (gain_depth)", used["gains"], p.gain_depth)
+        for memory in ("biases", "thresholds"):
             _need(name, f"rows of {memory} up to here (neuron_depth)",
                   used[memory], p.neuron_depth)
         if layer.readout is not None:

@@ -83,6 +83,8 @@ class Program:
         """
         network, lanes = self.network, self.parameters.lanes
         inputs = np.asarray(inputs)
+        if inputs.dtype.kind not in "iub":
+            raise ValueError(f"Inputs must be integers, not {inputs.dtype}")
         static = network.input is InputCoding.STATIC
         shape = (network.inputs,) if static else (network.timesteps, network.inputs)
         if inputs.shape[1:] != shape or inputs.ndim != len(shape) + 1:
@@ -99,8 +101,8 @@ class Program:
         beats = self.plan.frame_beats
         padded = np.zeros((*planes.shape[:2], beats * lanes), np.uint8)
         padded[..., :network.inputs] = planes
-        words = np.packbits(padded.reshape(len(inputs), -1, lanes), axis=-1, bitorder="little")
-        return words
+        by_beat = padded.reshape(len(inputs), planes.shape[1] * beats, lanes)
+        return np.packbits(by_beat, axis=-1, bitorder="little")
 
 
 def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Program:
