@@ -185,11 +185,13 @@ class Core(wiring.Component):
         ]
         wiring.connect(m, readout.o, wiring.flipped(self.o))
 
-        # A group between the queues and the fire sequencer has taken the credit.
-        m.d.comb += self.idle.eq(~(
-            loader.partial | loader.full.any() | fetcher.busy |
-            ~Cat(queue.empty for queue in queues).all() | ~credit |
+        # A group between the queues and the fire sequencer has taken the credit. The register cuts
+        # a path through all blocks; what begins a sample is seen at once.
+        drained = Signal(init=1)
+        m.d.sync += drained.eq(~(
+            fetcher.busy | ~Cat(queue.empty for queue in queues).all() | ~credit |
             fire.busy | neurons.busy | readout.busy))
+        m.d.comb += self.idle.eq(drained & ~loader.partial & ~loader.full.any())
 
         if "trace" in self.signature.members:
             m.d.comb += [

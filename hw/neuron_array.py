@@ -65,7 +65,7 @@ class NeuronArray(wiring.Component):
     write, write_en : :py:`In(ConfigWrite)`, :py:`In(1)`
         Configuration.
     busy : :py:`Out(1)`
-        A visit is under way.
+        A visit of an earlier cycle is under way.
     """
 
     visit: data.View
@@ -111,7 +111,7 @@ class NeuronArray(wiring.Component):
         valid = [self.valid] + [Signal(name=f"s{n}_valid") for n in range(1, stages)]
         for n in range(1, stages):
             m.d.sync += [visit[n].eq(visit[n - 1]), valid[n].eq(valid[n - 1])]
-        m.d.comb += self.busy.eq(Cat(valid).any())
+        m.d.comb += self.busy.eq(Cat(valid[1:]).any())
 
         # A parameter is read two cycles before its stage: one for the memory, one for the
         # register behind it.
