@@ -146,8 +146,8 @@ class CoreParameters:
 
 #: Cores by name. ``docs/results.md`` has the table that decided them.
 PRESETS = {
-    # Two banks of 2 x 8 weight bits, one SPRAM of an iCE40 UP5K each. Lanes for all four SPRAMs take
-    # 97 % of its logic cells, which can't be placed.
+    # Two banks of 2 x 8 weight bits, one SPRAM of an iCE40 UP5K each. Lanes for all four SPRAMs
+    # take 97 % of its logic cells, which can't be placed.
     "tiny": CoreParameters(
         banks=2, lanes=8, neurons=1, scan=8,
         weight_depth=16384, neuron_depth=256, gain_depth=1152, program_depth=4,
