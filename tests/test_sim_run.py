@@ -125,6 +125,9 @@ def test_no_temporary_files_are_left(tmp_path):
 
 
 _INTERRUPTED = """
+import signal
+# A shell's background jobs ignore Ctrl-C, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from tests.test_sim_run import INPUTS, PROGRAM
 from sim.run import simulate
@@ -145,7 +148,10 @@ def test_interrupt(tmp_path):
     children = _children(process.pid)
     assert len(children) == 2
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    try:
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert not list(tmp_path.iterdir())
