@@ -10,6 +10,7 @@ from hw.input_loader import InputLoader
 from hw.memory_map import regions
 from hw.neuron_array import NeuronArray
 from hw.parameters import CoreParameters
+from hw.passes import PassWalker
 from hw.program import ProgramReader
 from hw.readout import Readout
 from hw.shapes import ConfigWrite, FetchLayer, FireLayer, InputFrame, ReadoutBeat, trace_layout
@@ -28,10 +29,10 @@ class Core(wiring.Component):
                                 ^                                              |
                                 +--------------- NeuronArray <-----------------+
                                                   ^       |
-                                      FireSequencer       Readout -> o
+                         PassWalker -> FireSequencer      Readout -> o
 
-    Two sequencers walk the same program in the same order: the fetcher reads the spikes of each
-    group of planes, and the fire sequencer visits the neurons of each group that was counted.
+    The same program is walked twice in the same order: the fetcher reads the spikes of each group
+    of planes, and the fire sequencer visits the neurons of each group that was counted.
 
     Parameters
     ----------
@@ -92,6 +93,7 @@ class Core(wiring.Component):
         m.submodules.spikes   = spikes   = SpikeMemory(p)
         m.submodules.fetcher  = fetcher  = Fetcher(p)
         m.submodules.synapses = synapses = Synapses(p, weights=image.get("weights"))
+        m.submodules.passes   = passes   = PassWalker(p)
         m.submodules.fire     = fire     = FireSequencer(p)
         m.submodules.neurons  = neurons  = NeuronArray(p, image=image)
         m.submodules.readout  = readout  = Readout(p)
@@ -172,9 +174,13 @@ class Core(wiring.Component):
 
         # Groups of counts to the neurons, and their membranes to the readout.
         m.d.comb += [
-            fire.layer.eq(fire_program.layer),
-            fire.layer_valid.eq(fire_program.valid),
-            fire_program.take.eq(fire.layer_take),
+            passes.layer.eq(fire_program.layer),
+            passes.layer_valid.eq(fire_program.valid),
+            fire_program.take.eq(passes.layer_take),
+            passes.restart.eq(write_en),
+            fire.next.eq(passes.o),
+            fire.next_valid.eq(passes.valid),
+            passes.take.eq(fire.next_take),
             fire.closed.eq(synapses.closed),
             fire.readout_free.eq(readout.free),
             neurons.visit.eq(fire.visit),

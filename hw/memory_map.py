@@ -14,7 +14,7 @@ from amaranth.utils import ceil_log2
 from hw.parameters import CoreParameters
 from hw.shapes import FetchLayer, FireLayer, InputFrame
 
-__all__ = ["Region", "regions", "program_words", "INDEX_WIDTH", "PROGRAM_WIDTH"]
+__all__ = ["Region", "regions", "program_words", "weight_lanes", "INDEX_WIDTH", "PROGRAM_WIDTH"]
 
 #: Bits of an address below the region.
 INDEX_WIDTH = 28
@@ -81,6 +81,16 @@ def _words(width: int) -> tuple[int, int]:
 def program_words(layout) -> int:
     """Return the words of the program that one layer of this layout takes."""
     return -(-Shape.cast(layout).width // PROGRAM_WIDTH)
+
+
+def weight_lanes(p: CoreParameters) -> list[int]:
+    """Return the lanes in the order in which a weight word holds them, two bits each.
+
+    The lower bit says +1, the higher one -1. Lanes of one neuron unit are neighbours: a block RAM
+    of few bits then feeds few units, and its wires stay short.
+    """
+    return [group * p.neurons + unit
+            for unit in range(p.neurons) for group in range(p.tile_groups)]
 
 
 def regions(p: CoreParameters) -> dict[str, Region]:

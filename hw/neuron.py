@@ -24,8 +24,8 @@ class NeuronUnit(wiring.Component):
     memories. Members bear the stage, in cycles after the visit began, in which they are used::
 
         stage  2  multiply          5  add bias, read membrane, shift       8  compare, reset
-               3  subtract          6  leak                                 9  spike, membrane out
-               4  sum the planes    7  integrate, saturate
+               3  subtract          6  leak, integrate                      9  spike, membrane out
+               4  sum the planes    7  saturate
 
     A lane may be visited again ``turnaround`` cycles later.
 
@@ -174,25 +174,18 @@ class NeuronUnit(wiring.Component):
             m.d.sync += term.eq(
                 Mux((self.s5_leak[n] == 0) | self.s5_first_step, 0, shifted))
 
-        s7_current  = Signal(current)
-        s7_membrane = Signal(membrane)
-        m.d.sync += s7_current.eq(s6_current)
         # Each shift is at least 1, so the leak brings a membrane towards zero (or to -1).
-        leaked = s6_membrane
-        for term in s6_terms:
-            leaked = leaked - term
-        m.d.sync += s7_membrane.eq(leaked)
+        leaked = Signal(membrane)
+        m.d.comb += leaked.eq(s6_membrane - sum(s6_terms))
+        s7_sum = Signal(signed(p.current_width + 1))
+        m.d.sync += s7_sum.eq(leaked + s6_current)
 
-        s7_sum   = Signal(signed(p.current_width + 1))
         s7_over  = Signal()
         s8_membrane = Signal(membrane)
         sign = s7_sum[-1]
-        m.d.comb += [
-            s7_sum.eq(s7_membrane + s7_current),
-            s7_over.eq(((s7_sum[:-1] ^ sign.replicate(p.current_width)) &
-                        Cat(~self.s7_limit, Const(1).replicate(p.current_width -
-                                                               p.membrane_width))).any()),
-        ]
+        m.d.comb += s7_over.eq(((s7_sum[:-1] ^ sign.replicate(p.current_width)) &
+                                Cat(~self.s7_limit, Const(1).replicate(
+                                    p.current_width - p.membrane_width))).any())
         # All bits above the limit must be the sign. The positive end is the limit's bits, the
         # negative end their complement.
         m.d.sync += s8_membrane.eq(Mux(

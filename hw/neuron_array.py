@@ -115,19 +115,25 @@ class NeuronArray(wiring.Component):
 
         # A parameter is read two cycles before its stage: one for the memory, one for the
         # register behind it.
-        def parameter(name, address):
+        def parameter(name, stage):
             region = regions(p)[name]
+            first, group = visit[stage][name], visit[stage].group
             m.submodules[name] = memory = ConfigurableMemory(
                 region, init=self._image.get(name, ()))
             word = Signal(data.ArrayLayout(region.chunk_width, region.chunks), name=f"{name}_word")
-            m.d.comb += [memory.address.eq(address), memory.write.eq(self.write),
-                         memory.write_en.eq(self.write_en)]
+            m.d.comb += [
+                # A pass's first row is a multiple of its number of rows.
+                memory.address.eq(first | group if p.tile_groups & p.tile_groups - 1 == 0 else
+                                  first + group),
+                memory.write.eq(self.write),
+                memory.write_en.eq(self.write_en),
+            ]
             m.d.sync += word.eq(memory.data)
             return word
 
-        gains      = parameter("gains", visit[0].gains)
-        biases     = parameter("biases", visit[3].bias)
-        thresholds = parameter("thresholds", visit[6].threshold)
+        gains      = parameter("gains", 0)
+        biases     = parameter("biases", 3)
+        thresholds = parameter("thresholds", 6)
 
         s7_limit = Signal(p.membrane_width)
         m.d.sync += s7_limit.eq((1 << visit[6].sign_bit) - 1)
@@ -179,13 +185,13 @@ class NeuronArray(wiring.Component):
             self.spikes.slot.eq(visit[10].store_slot),
             self.spikes.tile.eq(visit[10].store_tile),
             self.spikes.spikes.eq(s10_tile),
-            self.spikes_en.eq(valid[10] & visit[10].store),
-            self.retire.eq(valid[10] & visit[10].retire),
-            self.readout.lanes.eq(visit[9].readout_lanes),
-            self.readout.base.eq(visit[9].readout_base),
+            self.spikes_en.eq(valid[10] & visit[10].last & visit[10].store),
+            self.retire.eq(valid[10] & visit[10].last & visit[10].retire),
+            self.readout.lanes.eq(Mux(visit[9].last, visit[9].last_lanes, p.neurons)),
+            self.readout.base.eq(visit[9].readout_base + visit[9].group * p.neurons),
             self.readout.first.eq(visit[9].readout_first),
             self.readout.emit.eq(visit[9].readout_emit),
-            self.readout.end.eq(visit[9].readout_end),
+            self.readout.end.eq(visit[9].last & visit[9].last_tile),
             self.readout_en.eq(valid[9] & visit[9].readout),
             self.trace.layer.eq(visit[9].layer),
             self.trace.tile.eq(visit[9].tile),

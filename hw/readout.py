@@ -13,6 +13,8 @@ __all__ = ["Readout"]
 class Readout(wiring.Component):
     """Take the membranes of one visit at a time; sum them over steps, or give them out.
 
+    A lane a cycle; its result leaves ``latency`` cycles later.
+
     Parameters
     ----------
     parameters : :class:`~hw.parameters.CoreParameters`
@@ -29,6 +31,9 @@ class Readout(wiring.Component):
     busy : :py:`Out(1)`
         There are membranes that have not been given out.
     """
+
+    #: Cycles from a lane's turn to its beat.
+    latency = 3
 
     row: data.View
     row_en: Signal
@@ -51,6 +56,7 @@ class Readout(wiring.Component):
         p = self._p
 
         # Stage a: a lane of the row, and its sum so far is read. Stage b: the two are added.
+        # Stage c: the result is compared with the largest before it.
         row      = Signal(ReadoutRow(p))
         a_valid  = Signal()
         a_lane   = Signal(range(p.neurons))
@@ -65,6 +71,11 @@ class Readout(wiring.Component):
         b_moves  = Signal()
         b_sum    = Signal(signed(p.current_width))
         b_before = Signal(signed(p.current_width))
+        c_valid  = Signal()
+        c_moves  = Signal()
+        c_sum    = Signal(signed(p.current_width))
+        c_neuron = Signal(range(p.readout_depth))
+        c_end    = Signal()
 
         m.submodules.sums = sums = memory.Memory(
             shape=signed(p.current_width), depth=p.readout_depth, init=[])
@@ -73,13 +84,14 @@ class Readout(wiring.Component):
         m.d.comb += [
             a_neuron.eq(row.base + a_lane),
             a_last.eq(a_lane + 1 == row.lanes),
-            b_moves.eq(b_valid & (~b_emit | ~self.o.valid | self.o.ready)),
+            c_moves.eq(c_valid & (~self.o.valid | self.o.ready)),
+            b_moves.eq(b_valid & (~b_emit | ~c_valid | c_moves)),
             b_sum.eq(b_membrane + Mux(b_first, 0, b_before)),
             sum_read.addr.eq(a_neuron),
             sum_write.addr.eq(b_neuron),
             sum_write.data.eq(b_sum),
             sum_write.en.eq(b_moves & ~b_emit),
-            self.busy.eq(a_valid | b_valid | self.o.valid),
+            self.busy.eq(a_valid | b_valid | c_valid | self.o.valid),
         ]
         # The block RAM's own register. A sum is never read while it is written, but only the
         # comparison lets synthesis see that, and spare the logic for the case that it were.
@@ -103,26 +115,31 @@ class Readout(wiring.Component):
                     m.d.sync += a_valid.eq(0)
                     m.d.comb += self.free.eq(1)
 
+        with m.If(c_moves):
+            m.d.sync += c_valid.eq(0)
+        with m.If(b_moves & b_emit):
+            m.d.sync += [c_valid.eq(1), c_sum.eq(b_sum), c_neuron.eq(b_neuron), c_end.eq(b_end)]
+
         # The first of equal membranes wins.
         best        = Signal(signed(p.current_width))
         best_neuron = Signal(range(p.readout_depth))
         better      = Signal()
         winner      = Signal(range(p.readout_depth))
         m.d.comb += [
-            better.eq((b_neuron == 0) | (b_sum > best)),
-            winner.eq(Mux(better, b_neuron, best_neuron)),
+            better.eq((c_neuron == 0) | (c_sum > best)),
+            winner.eq(Mux(better, c_neuron, best_neuron)),
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(b_moves & b_emit):
+        with m.If(c_moves):
             m.d.sync += [
                 self.o.valid.eq(1),
-                self.o.payload.membrane.eq(b_sum),
-                self.o.payload.neuron.eq(b_neuron),
-                self.o.payload.last.eq(b_end),
+                self.o.payload.membrane.eq(c_sum),
+                self.o.payload.neuron.eq(c_neuron),
+                self.o.payload.last.eq(c_end),
                 self.o.payload.winner.eq(winner),
                 best_neuron.eq(winner),
             ]
             with m.If(better):
-                m.d.sync += best.eq(b_sum)
+                m.d.sync += best.eq(c_sum)
         return m

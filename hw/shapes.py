@@ -5,7 +5,7 @@ from amaranth.lib import data
 from hw.parameters import CoreParameters
 
 __all__ = ["ConfigWrite", "ReadoutBeat", "FetchLayer", "FireLayer", "InputFrame", "RowTag",
-           "BankRow", "Visit", "trace_layout", "STEP_WIDTH", "TILE_WIDTH", "LEAK_WIDTH"]
+           "BankRow", "Pass", "Visit", "trace_layout", "STEP_WIDTH", "TILE_WIDTH", "LEAK_WIDTH"]
 
 #: Bits of a step or plane index: networks run up to 4,096 steps.
 STEP_WIDTH = 12
@@ -103,38 +103,55 @@ class BankRow(data.StructLayout):
         })
 
 
+class Pass(data.StructLayout):
+    """One pass of the neuron units over the lanes of a tile, for one plane or step."""
+
+    def __init__(self, p: CoreParameters):
+        super().__init__(_pass_members(p))
+
+
 class Visit(data.StructLayout):
-    """One visit of the neuron units: ``neurons`` lanes of a tile, for one plane or step."""
+    """One visit of a pass: ``neurons`` lanes of the tile."""
 
     def __init__(self, p: CoreParameters):
         super().__init__({
-            "group":       range(p.tile_groups),      # which lanes of the tile
-            "slot":        range(p.planes),           # which of the planes counted at once
-            "gains":       range(p.gain_depth),
-            "bias":        range(p.neuron_depth),
-            "threshold":   range(p.neuron_depth),
-            "counts":      1,      # add the counts of the shadow registers to the current
-            "keep":        1,      # ... and to the current that the planes before left
-            "fire":        1,      # advance the membrane by one step
-            "first_step":  1,      # ... from zero
-            "leak":        data.ArrayLayout(LEAK_WIDTH, 2),
-            "sign_bit":    range(p.membrane_width),
-            "hard":        1,
-            "store":       1,      # write the tile's spikes after this visit
-            "row":         range(p.spike_depth),      # ... to this row
-            "store_slot":  range(p.planes),           # ... as this plane
-            "store_tile":  range(p.row_tiles),        # ... at this place in the row
-            "retire":      1,      # the group of planes of the output is complete
-            "readout":     1,      # give the membranes to the readout
-            "readout_first": 1,    # ... first step that the readout sums
-            "readout_emit":  1,    # ... last step: results
-            "readout_lanes": range(p.neurons + 1),
-            "readout_base":  range(p.readout_depth),  # neuron of the first lane
-            "readout_end":   1,                       # ends the sample's results
-            "layer":       range(p.program_depth),
-            "tile":        TILE_WIDTH,
-            "step":        STEP_WIDTH,
+            "group": range(p.tile_groups),      # which lanes of the tile
+            "last":  1,                         # the pass ends
+            **_pass_members(p),
         })
+
+
+def _pass_members(p: CoreParameters) -> dict:
+    return {
+        "last_visit":  range(p.tile_groups),      # visits, less one
+        "slot":        range(p.planes),           # which of the planes counted at once
+        "gains":       range(p.gain_depth),       # rows of the first visit's parameters
+        "biases":      range(p.neuron_depth),
+        "thresholds":  range(p.neuron_depth),
+        "counts":      1,      # add the counts of the shadow registers to the current
+        "keep":        1,      # ... and to the current that the planes before left
+        "ends_counts": 1,      # the counts are not needed after this pass
+        "fire":        1,      # advance the membranes by one step
+        "first_step":  1,      # ... from zero
+        "leak":        data.ArrayLayout(LEAK_WIDTH, 2),
+        "sign_bit":    range(p.membrane_width),
+        "hard":        1,
+        "store":       1,      # write the tile's spikes
+        "row":         range(p.spike_depth),      # ... to this row
+        "store_slot":  range(p.planes),           # ... as this plane
+        "store_tile":  range(p.row_tiles),        # ... at this place in the row
+        "retire":      1,      # the group of planes of the output is complete
+        "readout":     1,      # give the membranes to the readout
+        "readout_first": 1,    # ... first step that the readout sums
+        "readout_emit":  1,    # ... last step: results
+        "readout_base":  range(p.readout_depth),  # neuron of the first lane
+        "last_lanes":  range(p.neurons + 1),      # neurons of the last visit
+        "last_tile":   1,
+        "ends_sample": 1,
+        "layer":       range(p.program_depth),
+        "tile":        TILE_WIDTH,
+        "step":        STEP_WIDTH,
+    }
 
 
 class ReadoutBeat(data.StructLayout):

@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.adder_tree import count_ones
 from hw.config import ConfigurableMemory
-from hw.memory_map import regions
+from hw.memory_map import regions, weight_lanes
 from hw.parameters import CoreParameters
 from hw.shapes import ConfigWrite
 
@@ -40,7 +40,7 @@ class Synapses(wiring.Component):
     parameters : :class:`~hw.parameters.CoreParameters`
         Shape of the core.
     weights : sequence of sequences of :class:`int`
-        First contents of each bank, ``minus mask << lanes | plus mask`` a word.
+        First contents of each bank; :func:`~hw.memory_map.weight_lanes` gives the order in a word.
 
     Members
     -------
@@ -107,10 +107,12 @@ class Synapses(wiring.Component):
                 memory.write_en.eq(self.write_en),
             ]
             for plane in range(p.planes):
+                masks = Cat(Cat(plus[plane][bank][lane], minus[plane][bank][lane])
+                            for lane in weight_lanes(p))
                 with m.If(gate[plane]):
-                    m.d.sync += Cat(plus[plane][bank], minus[plane][bank]).eq(memory.data)
+                    m.d.sync += masks.eq(memory.data)
                 with m.Else():
-                    m.d.sync += Cat(plus[plane][bank], minus[plane][bank]).eq(0)
+                    m.d.sync += masks.eq(0)
 
         last = Signal(self.latency - 1)      # `last` on its way; the oldest is the highest
         m.d.sync += [last.eq(Cat(self.last, last)), self.closed.eq(last[-1])]

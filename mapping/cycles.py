@@ -13,7 +13,9 @@ from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.fire import FireSequencer
 from hw.neuron import NeuronUnit
+from hw.passes import PassWalker
 from hw.program import ProgramReader
+from hw.readout import Readout as ReadoutBlock
 from hw.shapes import FetchLayer, FireLayer
 from hw.synapses import Synapses
 from mapping.plan import LayerPlan
@@ -154,7 +156,7 @@ class _Model:
         # Fetcher: since when it waits for a sample, and when the last group counts as sent.
         self.waits    = times()
         self.settled  = times()
-        # Programs: when the next layer is there for the fetcher, and for the fire sequencer.
+        # Programs: when the next layer is there for the fetcher, and for the pass walker.
         self.fetches  = times()
         self.fires    = times()
         self.fetch_latency = ProgramReader.latency(FetchLayer(self.p))
@@ -170,7 +172,9 @@ class _Model:
         # Groups: first cycle of this one, and when the next may close.
         self.phase    = times()
         self.credit   = times()
-        # Firing: next visit, start of the pass before, readout, complete groups of output.
+        # Firing: when the walker gave the pass before, next visit, start of the pass before,
+        # readout, complete groups of output.
+        self.walked   = times()
         self.visit    = times()
         self.began    = times() - NeuronUnit.turnaround
         self.readout  = times()
@@ -265,8 +269,8 @@ class _Model:
         visits = layer.last_visits if last_tile else p.tile_groups
         planes = layer.last_planes if group == layer.groups - 1 else p.planes
         if tile == 0 and group == 0:                         # the layer is loaded first
-            load = np.maximum(np.maximum(self.visit, counted), self.fires)
-            self.visit, self.fires = load + 1, load + self.fire_latency
+            load = np.maximum(self.walked + 1, self.fires)
+            self.walked, self.fires = load, load + self.fire_latency
         result = counted
         first = group * p.planes
         for plane in range(first, first + planes):
@@ -288,7 +292,9 @@ class _Model:
         readout = layer.readout
         last_step = step == plan.timesteps - 1
         emits = readout is not None and step is not None and (readout is Readout.SUM or last_step)
-        start = np.maximum(self.visit, self.began + NeuronUnit.turnaround)
+        # The pass before is taken by its last visit; this one can be given then.
+        self.walked = np.maximum(self.walked + PassWalker.period, self.visit - 1)
+        start = np.maximum(self.walked + 1, self.began + NeuronUnit.turnaround)
         if counted is not None:
             start = np.maximum(start, counted)
         visit = result = start
@@ -298,7 +304,7 @@ class _Model:
                 start = visit if n == 0 else start
                 lanes = layer.last_lanes if last_tile and n == visits - 1 else p.neurons
                 self.readout = visit + _STORE + lanes
-                result = self.readout + 1
+                result = self.readout + ReadoutBlock.latency - 1
             credit = visit
         else:
             visit  = start + visits - 1

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.memory_map import PROGRAM_WIDTH, program_words, regions
+from hw.memory_map import PROGRAM_WIDTH, program_words, regions, weight_lanes
 from hw.parameters import CoreParameters
 from hw.shapes import FetchLayer, FireLayer, InputFrame
 from mapping.errors import MappingError
@@ -192,13 +192,14 @@ def _words(layout, fields: dict) -> list[int]:
 
 def _place_weights(banks: list[list[int]], layer: DenseLayer, where: LayerPlan,
                    p: CoreParameters) -> None:
-    """Append the words of each bank: tile by tile, a word a column, minus mask above plus mask."""
+    """Append the words of each bank: tile by tile, a word a column."""
     padded = np.zeros((where.tiles * p.lanes, where.columns * p.banks), np.int8)
     padded[:layer.outputs, :layer.inputs] = layer.weights
     # (tile, lane, column, bank) -> (bank, tile, column, lane)
     tiles = padded.reshape(where.tiles, p.lanes, where.columns, p.banks).transpose(3, 0, 2, 1)
-    masks = np.concatenate([tiles == 1, tiles == -1], axis=-1)
-    packed = np.packbits(masks, axis=-1, bitorder="little")
+    tiles = tiles[..., weight_lanes(p)]
+    bits = np.stack([tiles == 1, tiles == -1], axis=-1).reshape(*tiles.shape[:3], -1)
+    packed = np.packbits(bits, axis=-1, bitorder="little")
     for bank, words in enumerate(packed.reshape(p.banks, where.tiles * where.columns, -1)):
         banks[bank].extend(int.from_bytes(word.tobytes(), "little") for word in words)
 

@@ -25,9 +25,15 @@ def random_weights(rng, p):
     """Return the trits ``[bank][address][lane]``, and the words that stand for them."""
     trits = [[[rng.choice((-1, 0, 1)) for _ in range(p.lanes)] for _ in range(p.weight_depth)]
              for _ in range(p.banks)]
-    words = [[sum((trit == 1) << lane | (trit == -1) << p.lanes + lane
+    words = [[sum(((trit == 1) | (trit == -1) << 1) << 2 * place(p, lane)
                   for lane, trit in enumerate(row)) for row in bank] for bank in trits]
     return trits, words
+
+
+def place(p, lane):
+    """Return a lane's place in a weight word: lanes of the same neuron unit side by side."""
+    group, unit = divmod(lane, p.neurons)
+    return unit * (p.lanes // p.neurons) + group
 
 
 def sums(p, trits, bundles):
@@ -101,7 +107,7 @@ def test_synapses_count_groups_without_a_pause(core):
 def test_counts_reach_the_full_width():
     """As many ones as the accumulators hold, in all lanes, and the next group starts from zero."""
     p = CoreParameters(banks=4, lanes=4, planes=1, neurons=1, scan=1, weight_depth=2, count_width=5)
-    words = [[(1 << p.lanes) - 1, (1 << p.lanes) - 1 << p.lanes] for _ in range(p.banks)]
+    words = [[0x55, 0xaa] for _ in range(p.banks)]
     most = (1 << p.count_width) - 1                      # 31: seven bundles of 4 ones, one of 3
     group = [[(0, 1)] * p.banks] * 7 + [[(0, 1)] * 3 + [(0, 0)]]
     group += [[(1, 1)] * p.banks] * 7 + [[(1, 0)] + [(1, 1)] * 3]

@@ -56,7 +56,10 @@ def test_weights(whole, p):
                         neuron, channel = tile * p.lanes + lane, column * p.banks + bank
                         inside = neuron < layer.outputs and channel < layer.inputs
                         trit = layer.weights[neuron, channel] if inside else 0
-                        assert (word >> lane & 1) - (word >> p.lanes + lane & 1) == trit
+                        # Lanes of one neuron unit lie side by side, two bits each.
+                        group, unit = divmod(lane, p.neurons)
+                        bits = word >> 2 * (unit * p.lanes // p.neurons + group) & 3
+                        assert bits == {1: 1, 0: 0, -1: 2}[trit]
                         assert word >> 2 * p.lanes == 0
     assert {len(bank) for bank in banks} == {program.plan.used["weights"]}
 
