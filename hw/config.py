@@ -7,11 +7,28 @@ from amaranth.utils import ceil_log2
 from hw.memory_map import INDEX_WIDTH, Region
 from hw.shapes import ConfigWrite
 
-__all__ = ["ConfigurableMemory"]
+__all__ = ["ConfigurableMemory", "chain"]
+
+
+def chain(m: Module, write, write_en, blocks):
+    """Lead configuration writes through blocks, each of which forwards them to the next.
+
+    A register at each memory keeps short the wires that would else reach all over the chip.
+
+    Returns
+    -------
+    The writes and their enable, as the last block forwards them.
+    """
+    for block in blocks:
+        m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
+        write, write_en = block.forward, block.forward_en
+    return write, write_en
 
 
 class ConfigurableMemory(wiring.Component):
     """A memory with one read port, written by configuration writes to its region.
+
+    A write is carried out in the cycle in which it is forwarded, one after it came.
 
     Parameters
     ----------
@@ -33,15 +50,22 @@ class ConfigurableMemory(wiring.Component):
         A configuration write, meant for this memory or another.
     write_en : :py:`In(1)`
         It is valid.
+    forward, forward_en : :py:`Out(ConfigWrite)`, :py:`Out(1)`
+        The same for the next memory, one cycle later.
     address : :py:`In(range(depth))`
-        Row to read; nothing is read in a cycle with ``write_en``.
+        Row to read; nothing is read in a cycle with ``forward_en``.
+    clear : :py:`In(1)`
+        Read zeros.
     data : :py:`Out(row_width)`
         The row, one cycle later.
     """
 
     write: data.View
     write_en: Signal
+    forward: data.View
+    forward_en: Signal
     address: Signal
+    clear: Signal
     data: Signal
 
     def __init__(self, region: Region, *, init=(), bank: int = 0, shared_port: bool = False,
@@ -54,7 +78,10 @@ class ConfigurableMemory(wiring.Component):
         super().__init__({
             "write":    In(ConfigWrite),
             "write_en": In(1),
+            "forward":    Out(ConfigWrite),
+            "forward_en": Out(1),
             "address":  In(range(region.depth)),
+            "clear":    In(1),
             "data":     Out(region.chunks * region.chunk_width),
         })
 
@@ -72,8 +99,10 @@ class ConfigurableMemory(wiring.Component):
         write_port = mem.write_port(granularity=1)
         read_port  = mem.read_port(domain="comb")
 
+        m.d.sync += [self.forward.eq(self.write), self.forward_en.eq(self.write_en)]
+
         # One idea of the address: {region, row, bank, chunk}.
-        address = self.write.address
+        address = self.forward.address
         chunk   = address[:region.chunk_bits]
         bank    = address[region.chunk_bits:][:region.bank_bits]
         row     = address[region.chunk_bits + region.bank_bits:INDEX_WIDTH]
@@ -82,17 +111,17 @@ class ConfigurableMemory(wiring.Component):
         row_bits = ceil_log2(region.depth)
         inside   = ~row[row_bits:].any() & (
             Const(1) if 1 << row_bits == region.depth else row < region.depth)
-        m.d.comb += hit.eq(self.write_en & (address[INDEX_WIDTH:] == region.number) &
+        m.d.comb += hit.eq(self.forward_en & (address[INDEX_WIDTH:] == region.number) &
                            (bank == self._bank) & inside)
         for n in range(region.chunks):
             m.d.comb += [
                 write_port.en[n].eq(hit & (chunk == n)),
-                write_port.data[n].eq(self.write.data),
+                write_port.data[n].eq(self.forward.data),
             ]
         if self._shared:
             shared_address = Signal(range(region.depth))
             m.d.comb += [
-                shared_address.eq(Mux(self.write_en, row, self.address)),
+                shared_address.eq(Mux(self.forward_en, row, self.address)),
                 write_port.addr.eq(shared_address),
                 read_port.addr.eq(shared_address),
             ]
@@ -100,6 +129,8 @@ class ConfigurableMemory(wiring.Component):
             m.d.comb += [write_port.addr.eq(row), read_port.addr.eq(self.address)]
         # Synthesis makes this register the block RAM's own. Only so does it see that no read meets
         # a write, and leaves out the logic that would give the old word in that case.
-        with m.If(~self.write_en):
+        with m.If(self.clear):
+            m.d.sync += self.data.eq(0)
+        with m.Elif(~self.forward_en):
             m.d.sync += self.data.eq(read_port.data)
         return m

@@ -3,6 +3,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.config import chain
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.fire import FireSequencer
@@ -98,11 +99,16 @@ class Core(wiring.Component):
         m.submodules.neurons  = neurons  = NeuronArray(p, image=image)
         m.submodules.readout  = readout  = Readout(p)
 
-        # Configuration: one register feeds all memories.
-        write    = Signal(ConfigWrite)
-        write_en = Signal()
-        quiet    = Signal()                          # nothing was written in the cycle before
-        m.d.sync += quiet.eq(~write_en)
+        # Configuration: a write goes from memory to memory, a cycle each. No sample is taken, and
+        # the program does not start, before the last one has got it.
+        write     = Signal(ConfigWrite)
+        write_en  = Signal()
+        travels   = Signal(2 + 3 + p.banks)          # programs, parameters, weights
+        written   = Signal(init=1)                   # no write is on its way
+        m.d.sync += [
+            travels.eq(Cat(write_en, travels)),
+            written.eq(~write_en & ~travels.any()),
+        ]
         m.d.comb += self.config.ready.eq(self.idle)
         m.d.sync += [
             write.eq(self.config.payload),
@@ -112,8 +118,7 @@ class Core(wiring.Component):
             regions(p)["fetch"], FetchLayer(p), init=image.get("fetch", ()))
         m.submodules.fire_program = fire_program = ProgramReader(
             regions(p)["fire"], FireLayer(p), init=image.get("fire", ()))
-        for block in (fetch_program, fire_program, synapses, neurons):
-            m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
+        chain(m, write, write_en, (fetch_program, fire_program, neurons, synapses))
         frame = Signal(InputFrame(p), init=InputFrame(p).from_bits(image.get("input", [0])[0]))
         frame_region = regions(p)["input"]
         for chunk in range(frame_region.chunks):
@@ -125,7 +130,7 @@ class Core(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), loader.i)
         m.d.comb += [
             loader.frame.eq(frame),
-            loader.write_ready.eq(~neurons.spikes_en & ~write_en & quiet),
+            loader.write_ready.eq(~neurons.spikes_en & ~write_en & written),
             loader.release.eq(fetcher.release),
             spikes.write_en.eq(neurons.spikes_en | loader.write_en),
             spikes.write.eq(Mux(neurons.spikes_en, neurons.spikes, loader.write)),
@@ -177,7 +182,7 @@ class Core(wiring.Component):
             passes.layer.eq(fire_program.layer),
             passes.layer_valid.eq(fire_program.valid),
             fire_program.take.eq(passes.layer_take),
-            passes.restart.eq(write_en),
+            passes.restart.eq(~written),
             fire.next.eq(passes.o),
             fire.next_valid.eq(passes.valid),
             passes.take.eq(fire.next_take),

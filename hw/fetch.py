@@ -106,12 +106,12 @@ class Fetcher(wiring.Component):
         # comparison take a cycle each, so a row waits until the group before it has settled.
         pending     = Signal(STEP_WIDTH + 2)
         pending_add = Signal(STEP_WIDTH + 1)
-        added       = Signal.like(pending_add)
+        pending_new = Signal.like(pending_add)       # a cycle later
         enough      = Signal()
         settling    = Signal(self.settling)
         m.d.sync += [
-            added.eq(pending_add),
-            pending.eq(pending + added - self.retire),
+            pending_new.eq(pending_add),
+            pending.eq(pending + pending_new - self.retire),
             enough.eq(pending < layer.pending),
             settling.eq(settling[1:]),
         ]

@@ -4,7 +4,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.adder_tree import count_ones
-from hw.config import ConfigurableMemory
+from hw.config import ConfigurableMemory, chain
 from hw.memory_map import regions, weight_lanes
 from hw.parameters import CoreParameters
 from hw.shapes import ConfigWrite
@@ -31,9 +31,9 @@ class Synapses(wiring.Component):
                bundle   address    weight word  gated masks      popcounts    -> accumulators
                         register   out          registers        registers       and shadow
 
-    A bank without an event, or a plane without a spike, is silenced by the reset of the registers
-    that take its masks. The bundle with ``last`` closes the group: its sums go to the shadow
-    registers and the accumulators start again from zero, so that no cycle is lost.
+    A bank without an event, or a plane without a spike, is silenced by the reset of the register
+    that takes its weight word or masks. The bundle with ``last`` closes the group: its sums go to
+    the shadow registers and the accumulators start again from zero, so that no cycle is lost.
 
     Parameters
     ----------
@@ -54,6 +54,8 @@ class Synapses(wiring.Component):
         Pulse, in the first cycle that ``counts`` are those of a new group.
     write, write_en : :py:`In(ConfigWrite)`, :py:`In(1)`
         Configuration.
+    forward, forward_en : :py:`Out(ConfigWrite)`, :py:`Out(1)`
+        The same for the next block, a cycle a memory later.
     """
 
     #: Cycles from a bundle with ``last`` to ``closed``.
@@ -66,6 +68,8 @@ class Synapses(wiring.Component):
     closed: Signal
     write: data.View
     write_en: Signal
+    forward: data.View
+    forward_en: Signal
 
     def __init__(self, parameters: CoreParameters, *, weights=None):
         self._p = p = parameters
@@ -78,6 +82,8 @@ class Synapses(wiring.Component):
             "closed":   Out(1),
             "write":    In(ConfigWrite),
             "write_en": In(1),
+            "forward":    Out(ConfigWrite),
+            "forward_en": Out(1),
         })
 
     def elaborate(self, platform):
@@ -90,6 +96,10 @@ class Synapses(wiring.Component):
                  for plane in range(p.planes)]
         minus = [[Signal(p.lanes, name=f"minus_{plane}_{bank}") for bank in range(p.banks)]
                  for plane in range(p.planes)]
+        # Block RAMs have a register that can be reset. Several planes share it, and single-port
+        # memories lack it: there the masks are reset.
+        gated = p.planes == 1 and not p.shared_weight_port
+        memories = []
         for bank in range(p.banks):
             m.submodules[f"bank{bank}"] = memory = ConfigurableMemory(
                 region, init=self._weights[bank], bank=bank, shared_port=p.shared_weight_port)
@@ -101,18 +111,20 @@ class Synapses(wiring.Component):
                 spiking.eq(self.planes[bank]),
                 gate.eq(spiking),
             ]
-            m.d.comb += [
-                memory.address.eq(address),
-                memory.write.eq(self.write),
-                memory.write_en.eq(self.write_en),
-            ]
+            memories.append(memory)
+            m.d.comb += memory.address.eq(address)
+            if gated:
+                m.d.comb += memory.clear.eq(~spiking)
             for plane in range(p.planes):
                 masks = Cat(Cat(plus[plane][bank][lane], minus[plane][bank][lane])
                             for lane in weight_lanes(p))
-                with m.If(gate[plane]):
+                with m.If(gate[plane] | gated):
                     m.d.sync += masks.eq(memory.data)
                 with m.Else():
                     m.d.sync += masks.eq(0)
+
+        forward, forward_en = chain(m, self.write, self.write_en, memories)
+        m.d.comb += [self.forward.eq(forward), self.forward_en.eq(forward_en)]
 
         last = Signal(self.latency - 1)      # `last` on its way; the oldest is the highest
         m.d.sync += [last.eq(Cat(self.last, last)), self.closed.eq(last[-1])]

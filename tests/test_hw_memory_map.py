@@ -91,6 +91,7 @@ async def write(ctx, dut, address, value):
     await ctx.tick()
     ctx.set(dut.write_en, 0)
     ctx.set(dut.write, {"address": 0, "data": 0})
+    await ctx.tick()
 
 
 async def read(ctx, dut, row):

@@ -133,6 +133,7 @@ def test_weights_arrive_by_configuration():
                     ctx.set(dut.write_en, 1)
                     await ctx.tick()
         ctx.set(dut.write_en, 0)
+        await ctx.tick().repeat(p.banks)
         for number, bundle in enumerate(group):
             await offer(ctx, dut, bundle, number == len(group) - 1)
             await ctx.tick()
