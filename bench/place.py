@@ -30,7 +30,10 @@ SHAPES = {f"8x32x{planes}": CoreParameters(banks=8, lanes=32, planes=planes, neu
 
 
 class Shim(wiring.Component):
-    """A core between two shift registers, so that it takes four pins and nothing of it vanishes.
+    """A core between two shift registers, so that it takes five pins and nothing of it vanishes.
+
+    The core's inputs change with ``load`` only: else synthesis would find that they are one
+    another's past, and share registers that no real design could share.
 
     Parameters
     ----------
@@ -40,10 +43,11 @@ class Shim(wiring.Component):
 
     si: Signal
     so: Signal
+    load: Signal
 
     def __init__(self, core: Core):
         self._core = core
-        super().__init__({"si": In(1), "so": Out(1)})
+        super().__init__({"si": In(1), "so": Out(1), "load": In(1)})
 
     def elaborate(self, platform):
         """Build the shift registers."""
@@ -58,10 +62,11 @@ class Shim(wiring.Component):
         result  = Signal(len(outputs))
         m.d.sync += [
             shift.eq(Cat(self.si, shift)),
-            held.eq(shift),
             result.eq(Cat(self.si, result) ^ outputs),
             self.so.eq(result[-1]),
         ]
+        with m.If(self.load):
+            m.d.sync += held.eq(shift)
         m.d.comb += inputs.eq(held)
         return m
 

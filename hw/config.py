@@ -99,10 +99,12 @@ class ConfigurableMemory(wiring.Component):
         write_port = mem.write_port(granularity=1)
         read_port  = mem.read_port(domain="comb")
 
-        m.d.sync += [self.forward.eq(self.write), self.forward_en.eq(self.write_en)]
+        write = Signal(ConfigWrite, reset_less=True)
+        m.d.sync += [write.eq(self.write), self.forward_en.eq(self.write_en)]
+        m.d.comb += self.forward.eq(write)
 
         # One idea of the address: {region, row, bank, chunk}.
-        address = self.forward.address
+        address = write.address
         chunk   = address[:region.chunk_bits]
         bank    = address[region.chunk_bits:][:region.bank_bits]
         row     = address[region.chunk_bits + region.bank_bits:INDEX_WIDTH]
@@ -116,7 +118,7 @@ class ConfigurableMemory(wiring.Component):
         for n in range(region.chunks):
             m.d.comb += [
                 write_port.en[n].eq(hit & (chunk == n)),
-                write_port.data[n].eq(self.forward.data),
+                write_port.data[n].eq(write.data),
             ]
         if self._shared:
             shared_address = Signal(range(region.depth))

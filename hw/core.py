@@ -8,7 +8,7 @@ from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.fire import FireSequencer
 from hw.input_loader import InputLoader
-from hw.memory_map import regions
+from hw.memory_map import INDEX_WIDTH, regions
 from hw.neuron_array import NeuronArray
 from hw.parameters import CoreParameters
 from hw.passes import PassWalker
@@ -35,6 +35,9 @@ class Core(wiring.Component):
     The same program is walked twice in the same order: the fetcher reads the spikes of each group
     of planes, and the fire sequencer visits the neurons of each group that was counted.
 
+    A reset drops all samples and keeps the network. Registers that carry data have none: a reset
+    lasts at least :attr:`reset_cycles`, in which they run empty.
+
     Parameters
     ----------
     parameters : :class:`~hw.parameters.CoreParameters`
@@ -58,6 +61,9 @@ class Core(wiring.Component):
     trace : :py:`Out(stream.Signature(trace_layout, always_ready=True))`
         Spikes and membranes of each visit that is a step; with ``trace`` only.
     """
+
+    #: Cycles that a reset lasts at least.
+    reset_cycles = 16
 
     config: stream.Interface
     i: stream.Interface
@@ -101,7 +107,7 @@ class Core(wiring.Component):
 
         # Configuration: a write goes from memory to memory, a cycle each. No sample is taken, and
         # the program does not start, before the last one has got it.
-        write     = Signal(ConfigWrite)
+        write     = Signal(ConfigWrite, reset_less=True)
         write_en  = Signal()
         travels   = Signal(2 + 3 + p.banks)          # programs, parameters, weights
         written   = Signal(init=1)                   # no write is on its way
@@ -110,16 +116,23 @@ class Core(wiring.Component):
             written.eq(~write_en & ~travels.any()),
         ]
         m.d.comb += self.config.ready.eq(self.idle)
+        # Only the bits of an index that some region has are worth registers on the way.
+        address    = self.config.payload.address
+        index_bits = max(region.index_bits for region in regions(p).values())
         m.d.sync += [
-            write.eq(self.config.payload),
-            write_en.eq(self.config.valid & self.config.ready),
+            write.data.eq(self.config.payload.data),
+            write.address.eq(Cat(address[:index_bits], Const(0, INDEX_WIDTH - index_bits),
+                                 address[INDEX_WIDTH:])),
+            write_en.eq(self.config.valid & self.config.ready &
+                        ~address[index_bits:INDEX_WIDTH].any()),
         ]
         m.submodules.fetch_program = fetch_program = ProgramReader(
             regions(p)["fetch"], FetchLayer(p), init=image.get("fetch", ()))
         m.submodules.fire_program = fire_program = ProgramReader(
             regions(p)["fire"], FireLayer(p), init=image.get("fire", ()))
         chain(m, write, write_en, (fetch_program, fire_program, neurons, synapses))
-        frame = Signal(InputFrame(p), init=InputFrame(p).from_bits(image.get("input", [0])[0]))
+        frame = Signal(InputFrame(p), init=InputFrame(p).from_bits(image.get("input", [0])[0]),
+                       reset_less=True)
         frame_region = regions(p)["input"]
         for chunk in range(frame_region.chunks):
             part = frame.as_value()[chunk * 32:][:32]

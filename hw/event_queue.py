@@ -77,7 +77,7 @@ class EventQueue(wiring.Component):
 
         # The held row waits for the row behind it, to learn whether it is the group's last
         # one with spikes. So only groups without any spike need a row without spikes.
-        held       = Signal(layout)
+        held       = Signal(layout, reset_less=True)
         held_valid = Signal()
         arrives    = Signal()        # a row that is kept
         closes     = Signal()        # an empty last row: the held one becomes the last
@@ -105,7 +105,7 @@ class EventQueue(wiring.Component):
 
         # The current row loses its lowest column with each event.
         head     = Signal(layout)
-        current  = Signal(layout)
+        current  = Signal(layout, reset_less=True)
         occupied = Signal()
         phase    = Signal()          # of the current row, or the next one
         columns  = Signal(p.scan)    # columns with a spike in any plane

@@ -90,7 +90,7 @@ class Fetcher(wiring.Component):
         m = Module()
         p = self._p
 
-        layer  = Signal(FetchLayer(p))
+        layer  = Signal(FetchLayer(p), reset_less=True)
         buffer = Signal()                            # input buffer of this sample
         source = Signal(range(p.spike_depth))        # first row of the source map
         row    = Signal.like(layer.last_row)
@@ -171,7 +171,7 @@ class Fetcher(wiring.Component):
         # The last row of a map ends within the row, and its last group of planes within the
         # group. What lies behind is cleared by the reset of the registers that take the row.
         r_valid   = Signal()
-        r_tag     = Signal(RowTag(p))
+        r_tag     = Signal(RowTag(p), reset_less=True)
         r_columns = Signal(p.scan, init=-1)          # columns in use
         r_planes  = Signal(p.planes, init=-1)        # planes in use
         m.d.comb += self.busy.eq(walking | r_valid | self.valid)

@@ -126,12 +126,12 @@ class NeuronUnit(wiring.Component):
             attrs={"ram_style": "block"} if p.block_currents else {})
         current_read, current_write = currents.read_port(domain="comb"), currents.write_port()
 
-        s3_plus  = Signal(signed(p.gain_width + p.count_width + 1))
+        s3_plus  = Signal(signed(p.gain_width + p.count_width + 1), reset_less=True)
         s3_minus = Signal.like(s3_plus)
-        s3_before = Signal(current)
-        s4_new   = Signal(current)
-        s4_old   = Signal(current)
-        s5_current = Signal(current)
+        s3_before = Signal(current, reset_less=True)
+        s4_new   = Signal(current, reset_less=True)
+        s4_old   = Signal(current, reset_less=True)
+        s5_current = Signal(current, reset_less=True)
         m.d.comb += [
             current_read.addr.eq(self.s2_group),
             current_write.addr.eq(self.s4_group),
@@ -154,9 +154,10 @@ class NeuronUnit(wiring.Component):
             shape=membrane, depth=p.tile_groups, init=[])
         membrane_read, membrane_write = membranes.read_port(domain="comb"), membranes.write_port()
 
-        s6_current  = Signal(current)
-        s6_membrane = Signal(membrane)
-        s6_terms    = [Signal(membrane, name=f"s6_term{n}") for n in range(p.leak_terms)]
+        s6_current  = Signal(current, reset_less=True)
+        s6_membrane = Signal(membrane, reset_less=True)
+        s6_terms    = [Signal(membrane, name=f"s6_term{n}", reset_less=True)
+                       for n in range(p.leak_terms)]
         m.d.comb += membrane_read.addr.eq(self.s5_group)
         m.d.sync += [
             s6_current.eq(s5_current + self.s5_bias),
@@ -177,11 +178,11 @@ class NeuronUnit(wiring.Component):
         # Each shift is at least 1, so the leak brings a membrane towards zero (or to -1).
         leaked = Signal(membrane)
         m.d.comb += leaked.eq(s6_membrane - sum(s6_terms))
-        s7_sum = Signal(signed(p.current_width + 1))
+        s7_sum = Signal(signed(p.current_width + 1), reset_less=True)
         m.d.sync += s7_sum.eq(leaked + s6_current)
 
         s7_over  = Signal()
-        s8_membrane = Signal(membrane)
+        s8_membrane = Signal(membrane, reset_less=True)
         sign = s7_sum[-1]
         m.d.comb += s7_over.eq(((s7_sum[:-1] ^ sign.replicate(p.current_width)) &
                                 Cat(~self.s7_limit, Const(1).replicate(

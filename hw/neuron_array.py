@@ -113,7 +113,8 @@ class NeuronArray(wiring.Component):
 
         # The visit on its way, by stage.
         stages = 11
-        visit = [self.visit] + [Signal(Visit(p), name=f"s{n}_visit") for n in range(1, stages)]
+        visit = [self.visit] + [Signal(Visit(p), name=f"s{n}_visit", reset_less=True)
+                                for n in range(1, stages)]
         valid = [self.valid] + [Signal(name=f"s{n}_valid") for n in range(1, stages)]
         for n in range(1, stages):
             m.d.sync += [visit[n].eq(visit[n - 1]), valid[n].eq(valid[n - 1])]
@@ -128,7 +129,8 @@ class NeuronArray(wiring.Component):
             first, group = visit[stage][name], visit[stage].group
             m.submodules[name] = memory = ConfigurableMemory(
                 region, init=self._image.get(name, ()))
-            word = Signal(data.ArrayLayout(region.chunk_width, region.chunks), name=f"{name}_word")
+            word = Signal(data.ArrayLayout(region.chunk_width, region.chunks), name=f"{name}_word",
+                          reset_less=True)
             # A pass's first row is a multiple of its number of rows.
             m.d.comb += memory.address.eq(
                 first | group if p.tile_groups & p.tile_groups - 1 == 0 else first + group)
@@ -142,7 +144,7 @@ class NeuronArray(wiring.Component):
         forward, forward_en = chain(m, self.write, self.write_en, memories)
         m.d.comb += [self.forward.eq(forward), self.forward_en.eq(forward_en)]
 
-        s7_limit = Signal(p.membrane_width)
+        s7_limit = Signal(p.membrane_width, reset_less=True)
         m.d.sync += s7_limit.eq((1 << visit[6].sign_bit) - 1)
 
         s9_spikes = Signal(p.neurons)
@@ -154,7 +156,7 @@ class NeuronArray(wiring.Component):
                 count = _select(visit[1].slot, [
                     _select(visit[1].group, [getattr(lane, sign)[slot] for lane in lanes])
                     for slot in range(p.planes)])
-                s2_count = Signal(p.count_width, name=f"s2_{sign}{n}")
+                s2_count = Signal(p.count_width, name=f"s2_{sign}{n}", reset_less=True)
                 m.d.sync += s2_count.eq(count)
                 m.d.comb += getattr(unit, f"s2_{sign}").eq(s2_count)
             m.d.comb += [
@@ -180,7 +182,7 @@ class NeuronArray(wiring.Component):
             ]
 
         # Visits of a pass follow one another, the lanes that have none stay silent.
-        s10_tile = Signal(data.ArrayLayout(p.neurons, p.tile_groups))
+        s10_tile = Signal(data.ArrayLayout(p.neurons, p.tile_groups), reset_less=True)
         with m.If(valid[9]):
             for group in range(p.tile_groups):
                 with m.If(visit[9].group == group):

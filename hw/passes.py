@@ -65,7 +65,7 @@ class PassWalker(wiring.Component):
         p = self._p
 
         # Where the walk is. The counters change with `advance`.
-        layer  = Signal(FireLayer(p))
+        layer  = Signal(FireLayer(p), reset_less=True)
         loaded = Signal()
         index  = Signal(range(p.program_depth))      # of the layer
         tile   = Signal.like(layer.last_tile)

@@ -57,25 +57,25 @@ class Readout(wiring.Component):
 
         # Stage a: a lane of the row, and its sum so far is read. Stage b: the two are added.
         # Stage c: the result is compared with the largest before it.
-        row      = Signal(ReadoutRow(p))
+        row      = Signal(ReadoutRow(p), reset_less=True)
         a_valid  = Signal()
         a_lane   = Signal(range(p.neurons))
         a_neuron = Signal(range(p.readout_depth))
         a_last   = Signal()
         b_valid  = Signal()
-        b_membrane = Signal(signed(p.membrane_width))
-        b_neuron = Signal(range(p.readout_depth))
-        b_first  = Signal()
-        b_emit   = Signal()
-        b_end    = Signal()
+        b_membrane = Signal(signed(p.membrane_width), reset_less=True)
+        b_neuron = Signal(range(p.readout_depth), reset_less=True)
+        b_first  = Signal(reset_less=True)
+        b_emit   = Signal(reset_less=True)
+        b_end    = Signal(reset_less=True)
         b_moves  = Signal()
         b_sum    = Signal(signed(p.current_width))
-        b_before = Signal(signed(p.current_width))
+        b_before = Signal(signed(p.current_width), reset_less=True)
         c_valid  = Signal()
         c_moves  = Signal()
-        c_sum    = Signal(signed(p.current_width))
-        c_neuron = Signal(range(p.readout_depth))
-        c_end    = Signal()
+        c_sum    = Signal(signed(p.current_width), reset_less=True)
+        c_neuron = Signal(range(p.readout_depth), reset_less=True)
+        c_end    = Signal(reset_less=True)
 
         m.submodules.sums = sums = memory.Memory(
             shape=signed(p.current_width), depth=p.readout_depth, init=[])
@@ -121,8 +121,8 @@ class Readout(wiring.Component):
             m.d.sync += [c_valid.eq(1), c_sum.eq(b_sum), c_neuron.eq(b_neuron), c_end.eq(b_end)]
 
         # The first of equal membranes wins.
-        best        = Signal(signed(p.current_width))
-        best_neuron = Signal(range(p.readout_depth))
+        best        = Signal(signed(p.current_width), reset_less=True)
+        best_neuron = Signal(range(p.readout_depth), reset_less=True)
         better      = Signal()
         winner      = Signal(range(p.readout_depth))
         m.d.comb += [

@@ -92,9 +92,11 @@ class Synapses(wiring.Component):
         region = regions(p)["weights"]
 
         # Masks of each plane: plus[plane][bank] and minus[plane][bank], a bit a lane.
-        plus  = [[Signal(p.lanes, name=f"plus_{plane}_{bank}") for bank in range(p.banks)]
+        plus  = [[Signal(p.lanes, name=f"plus_{plane}_{bank}", reset_less=True)
+                 for bank in range(p.banks)]
                  for plane in range(p.planes)]
-        minus = [[Signal(p.lanes, name=f"minus_{plane}_{bank}") for bank in range(p.banks)]
+        minus = [[Signal(p.lanes, name=f"minus_{plane}_{bank}", reset_less=True)
+                  for bank in range(p.banks)]
                  for plane in range(p.planes)]
         # Block RAMs have a register that can be reset. Several planes share it, and single-port
         # memories lack it: there the masks are reset.
@@ -103,7 +105,7 @@ class Synapses(wiring.Component):
         for bank in range(p.banks):
             m.submodules[f"bank{bank}"] = memory = ConfigurableMemory(
                 region, init=self._weights[bank], bank=bank, shared_port=p.shared_weight_port)
-            address = Signal(range(p.weight_depth), name=f"address_{bank}")
+            address = Signal(range(p.weight_depth), name=f"address_{bank}", reset_less=True)
             spiking = Signal(p.planes, name=f"spiking_{bank}")     # with `address`
             gate    = Signal(p.planes, name=f"gate_{bank}")        # with the weight word
             m.d.sync += [
@@ -139,13 +141,15 @@ class Synapses(wiring.Component):
                 for sign, masks in (("plus", plus[plane]), ("minus", minus[plane])):
                     name  = f"lane{lane}_{sign}{plane}"
                     first, *rest = [mask[lane] for mask in masks]
-                    carry = Signal(name=f"{name}_carry")
-                    count = Signal(p.count_width, name=f"{name}_count")
+                    carry = Signal(name=f"{name}_carry", reset_less=True)
+                    count = Signal(p.count_width, name=f"{name}_count", reset_less=True)
                     acc   = Signal(p.count_width, name=f"{name}_acc")
                     m.d.sync += [carry.eq(first), count.eq(count_ones(m, rest, name=name))]
                     sums    += [carry, acc]
                     counts  += [carry, count]
-                    shadows += [getattr(self.counts[lane], sign)[plane]]
+                    shadow = Signal(p.count_width, name=f"{name}_shadow", reset_less=True)
+                    m.d.comb += getattr(self.counts[lane], sign)[plane].eq(shadow)
+                    shadows.append(shadow)
             total = Signal((p.count_width + 1) * len(shadows), name=f"lane{lane}_total")
             m.d.comb += total.eq(Cat(sums) + Cat(counts))
             for n, (acc, shadow) in enumerate(zip(sums[1::2], shadows, strict=True)):

@@ -2,13 +2,14 @@
 """The whole core in Amaranth's simulator against the golden executor."""
 
 import pytest
+from amaranth import ResetInserter, Signal
 
 from hw.core import Core
 from hw.parameters import CoreParameters
 from mapping.program import compile_network
 from model.golden import execute
 from model.network import Readout, Reset
-from sim.pysim import simulate, stream_put_all
+from sim.pysim import simulate, stream_get_all, stream_put_all
 from tests.core_bench import CoreBench
 from tests.small_networks import network, samples
 
@@ -93,6 +94,55 @@ def test_configuration_waits_while_the_core_is_busy():
             await ctx.tick()
         assert ctx.get(core.config.ready)
         assert ctx.get(core.idle)
+
+    simulate(core, testbench)
+
+
+def test_reset_drops_samples_and_keeps_the_network():
+    """Whatever the core was doing, the next sample is computed as the first one was."""
+    whole = NETWORKS["static"]
+    program = compile_network(whole, ONE)
+    inputs = samples(whole, 1)
+    expected = execute(whole, inputs).readout[0].tolist()
+    beats, = program.pack_inputs(inputs)
+    words = [int.from_bytes(beat.tobytes(), "little") for beat in beats]
+    core  = Core(ONE)
+    reset = Signal()
+
+    async def testbench(ctx):
+        await stream_put_all(ctx, core.config, [{"address": address, "data": value}
+                                                for address, value in program.config_writes()])
+        for cycles in range(1, 200, 3):
+            await stream_put_all(ctx, core.i, words)
+            await ctx.tick().repeat(cycles)
+            ctx.set(reset, 1)
+            await ctx.tick().repeat(core.reset_cycles)
+            ctx.set(reset, 0)
+            assert ctx.get(core.idle)
+            assert not ctx.get(core.o.valid)
+        await stream_put_all(ctx, core.i, words)
+        beats = await stream_get_all(ctx, core.o, whole.outputs)
+        assert [beat.membrane for beat in beats] == expected
+
+    simulate(ResetInserter(reset)(core), testbench)
+
+
+def test_writes_beyond_the_memories_change_nothing():
+    """An address with a bit that no region has is not another address."""
+    whole = NETWORKS["spikes"]
+    program = compile_network(whole, ONE)
+    inputs = samples(whole, 1)
+    core = Core(ONE)
+    writes = [{"address": address, "data": value} for address, value in program.config_writes()]
+    wrong = [{"address": write["address"] | 1 << bit, "data": ~write["data"] & 0xffff_ffff}
+             for write in writes for bit in (16, 27)]
+    words = [int.from_bytes(beat.tobytes(), "little") for beat in program.pack_inputs(inputs)[0]]
+
+    async def testbench(ctx):
+        await stream_put_all(ctx, core.config, writes + wrong)
+        await stream_put_all(ctx, core.i, words)
+        beats = await stream_get_all(ctx, core.o, whole.outputs)
+        assert [beat.membrane for beat in beats] == execute(whole, inputs).readout[0].tolist()
 
     simulate(core, testbench)
 
