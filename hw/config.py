@@ -7,28 +7,13 @@ from amaranth.utils import ceil_log2
 from hw.memory_map import INDEX_WIDTH, Region
 from hw.shapes import ConfigWrite
 
-__all__ = ["ConfigurableMemory", "chain"]
-
-
-def chain(m: Module, write, write_en, blocks):
-    """Lead configuration writes through blocks, each of which forwards them to the next.
-
-    A register at each memory keeps short the wires that would else reach all over the chip.
-
-    Returns
-    -------
-    The writes and their enable, as the last block forwards them.
-    """
-    for block in blocks:
-        m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
-        write, write_en = block.forward, block.forward_en
-    return write, write_en
+__all__ = ["ConfigurableMemory"]
 
 
 class ConfigurableMemory(wiring.Component):
     """A memory with one read port, written by configuration writes to its region.
 
-    A write is carried out in the cycle in which it is forwarded, one after it came.
+    A write is carried out one cycle after it came, so that its wires may be long.
 
     Parameters
     ----------
@@ -50,10 +35,10 @@ class ConfigurableMemory(wiring.Component):
         A configuration write, meant for this memory or another.
     write_en : :py:`In(1)`
         It is valid.
-    forward, forward_en : :py:`Out(ConfigWrite)`, :py:`Out(1)`
-        The same for the next memory, one cycle later.
+    writing : :py:`Out(1)`
+        A write to this memory or another is carried out.
     address : :py:`In(range(depth))`
-        Row to read; nothing is read in a cycle with ``forward_en``.
+        Row to read; nothing is read in a cycle with ``writing``.
     clear : :py:`In(1)`
         Read zeros.
     data : :py:`Out(row_width)`
@@ -62,8 +47,7 @@ class ConfigurableMemory(wiring.Component):
 
     write: data.View
     write_en: Signal
-    forward: data.View
-    forward_en: Signal
+    writing: Signal
     address: Signal
     clear: Signal
     data: Signal
@@ -78,8 +62,7 @@ class ConfigurableMemory(wiring.Component):
         super().__init__({
             "write":    In(ConfigWrite),
             "write_en": In(1),
-            "forward":    Out(ConfigWrite),
-            "forward_en": Out(1),
+            "writing":  Out(1),
             "address":  In(range(region.depth)),
             "clear":    In(1),
             "data":     Out(region.chunks * region.chunk_width),
@@ -99,40 +82,48 @@ class ConfigurableMemory(wiring.Component):
         write_port = mem.write_port(granularity=1)
         read_port  = mem.read_port(domain="comb")
 
-        write = Signal(ConfigWrite, reset_less=True)
-        m.d.sync += [write.eq(self.write), self.forward_en.eq(self.write_en)]
-        m.d.comb += self.forward.eq(write)
-
         # One idea of the address: {region, row, bank, chunk}.
-        address = write.address
+        address = self.write.address
         chunk   = address[:region.chunk_bits]
         bank    = address[region.chunk_bits:][:region.bank_bits]
         row     = address[region.chunk_bits + region.bank_bits:INDEX_WIDTH]
-        hit     = Signal()
         # Only depths that are no power of two need a comparison.
         row_bits = ceil_log2(region.depth)
         inside   = ~row[row_bits:].any() & (
             Const(1) if 1 << row_bits == region.depth else row < region.depth)
-        m.d.comb += hit.eq(self.forward_en & (address[INDEX_WIDTH:] == region.number) &
+        hit = Signal()
+        m.d.comb += hit.eq(self.write_en & (address[INDEX_WIDTH:] == region.number) &
                            (bank == self._bank) & inside)
+
+        # The registers of row and word are the same for all memories: synthesis shares them.
+        write_row  = Signal(range(region.depth), reset_less=True)
+        write_word = Signal(region.chunk_width, reset_less=True)
+        m.d.sync += [
+            write_row.eq(row),
+            write_word.eq(self.write.data),
+            self.writing.eq(self.write_en),
+        ]
         for n in range(region.chunks):
+            enable = Signal(name=f"enable{n}")
+            m.d.sync += enable.eq(hit & (chunk == n))
             m.d.comb += [
-                write_port.en[n].eq(hit & (chunk == n)),
-                write_port.data[n].eq(write.data),
+                # Only with `writing` can synthesis see that no read meets a write.
+                write_port.en[n].eq(enable & self.writing),
+                write_port.data[n].eq(write_word),
             ]
         if self._shared:
             shared_address = Signal(range(region.depth))
             m.d.comb += [
-                shared_address.eq(Mux(self.forward_en, row, self.address)),
+                shared_address.eq(Mux(self.writing, write_row, self.address)),
                 write_port.addr.eq(shared_address),
                 read_port.addr.eq(shared_address),
             ]
         else:
-            m.d.comb += [write_port.addr.eq(row), read_port.addr.eq(self.address)]
+            m.d.comb += [write_port.addr.eq(write_row), read_port.addr.eq(self.address)]
         # Synthesis makes this register the block RAM's own. Only so does it see that no read meets
         # a write, and leaves out the logic that would give the old word in that case.
         with m.If(self.clear):
             m.d.sync += self.data.eq(0)
-        with m.Elif(~self.forward_en):
+        with m.Elif(~self.writing):
             m.d.sync += self.data.eq(read_port.data)
         return m

@@ -3,12 +3,11 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import chain
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.fire import FireSequencer
 from hw.input_loader import InputLoader
-from hw.memory_map import INDEX_WIDTH, regions
+from hw.memory_map import regions
 from hw.neuron_array import NeuronArray
 from hw.parameters import CoreParameters
 from hw.passes import PassWalker
@@ -105,32 +104,23 @@ class Core(wiring.Component):
         m.submodules.neurons  = neurons  = NeuronArray(p, image=image)
         m.submodules.readout  = readout  = Readout(p)
 
-        # Configuration: a write goes from memory to memory, a cycle each. No sample is taken, and
-        # the program does not start, before the last one has got it.
-        write     = Signal(ConfigWrite, reset_less=True)
-        write_en  = Signal()
-        travels   = Signal(2 + 3 + p.banks)          # programs, parameters, weights
-        written   = Signal(init=1)                   # no write is on its way
+        # Configuration: a register that all memories take their writes from, and one in each of
+        # them. No sample is taken, and the program does not start, before the last write is done.
+        write    = Signal(ConfigWrite, reset_less=True)
+        write_en = Signal()
+        written  = Signal()                          # in the cycle before
         m.d.sync += [
-            travels.eq(Cat(write_en, travels)),
-            written.eq(~write_en & ~travels.any()),
+            write.eq(self.config.payload),
+            write_en.eq(self.config.valid & self.config.ready),
+            written.eq(write_en),
         ]
         m.d.comb += self.config.ready.eq(self.idle)
-        # Only the bits of an index that some region has are worth registers on the way.
-        address    = self.config.payload.address
-        index_bits = max(region.index_bits for region in regions(p).values())
-        m.d.sync += [
-            write.data.eq(self.config.payload.data),
-            write.address.eq(Cat(address[:index_bits], Const(0, INDEX_WIDTH - index_bits),
-                                 address[INDEX_WIDTH:])),
-            write_en.eq(self.config.valid & self.config.ready &
-                        ~address[index_bits:INDEX_WIDTH].any()),
-        ]
         m.submodules.fetch_program = fetch_program = ProgramReader(
             regions(p)["fetch"], FetchLayer(p), init=image.get("fetch", ()))
         m.submodules.fire_program = fire_program = ProgramReader(
             regions(p)["fire"], FireLayer(p), init=image.get("fire", ()))
-        chain(m, write, write_en, (fetch_program, fire_program, neurons, synapses))
+        for block in (fetch_program, fire_program, synapses, neurons):
+            m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
         frame = Signal(InputFrame(p), init=InputFrame(p).from_bits(image.get("input", [0])[0]),
                        reset_less=True)
         frame_region = regions(p)["input"]
@@ -143,7 +133,7 @@ class Core(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), loader.i)
         m.d.comb += [
             loader.frame.eq(frame),
-            loader.write_ready.eq(~neurons.spikes_en & ~write_en & written),
+            loader.write_ready.eq(~neurons.spikes_en & ~write_en & ~written),
             loader.release.eq(fetcher.release),
             spikes.write_en.eq(neurons.spikes_en | loader.write_en),
             spikes.write.eq(Mux(neurons.spikes_en, neurons.spikes, loader.write)),
@@ -195,7 +185,7 @@ class Core(wiring.Component):
             passes.layer.eq(fire_program.layer),
             passes.layer_valid.eq(fire_program.valid),
             fire_program.take.eq(passes.layer_take),
-            passes.restart.eq(~written),
+            passes.restart.eq(write_en | written),
             fire.next.eq(passes.o),
             fire.next_valid.eq(passes.valid),
             passes.take.eq(fire.next_take),

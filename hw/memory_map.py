@@ -60,11 +60,6 @@ class Region:
         """Bits of the bank in an index."""
         return ceil_log2(self.banks)
 
-    @property
-    def index_bits(self) -> int:
-        """Bits of an index in use."""
-        return self.chunk_bits + self.bank_bits + ceil_log2(self.depth)
-
     def address(self, row: int, chunk: int = 0, bank: int = 0) -> int:
         """Return the address of a chunk."""
         index = ((row << self.bank_bits | bank) << self.chunk_bits) | chunk

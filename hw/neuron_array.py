@@ -3,7 +3,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import ConfigurableMemory, chain
+from hw.config import ConfigurableMemory
 from hw.memory_map import regions
 from hw.neuron import NeuronUnit
 from hw.parameters import CoreParameters
@@ -64,8 +64,6 @@ class NeuronArray(wiring.Component):
         What each step gave.
     write, write_en : :py:`In(ConfigWrite)`, :py:`In(1)`
         Configuration.
-    forward, forward_en : :py:`Out(ConfigWrite)`, :py:`Out(1)`
-        The same for the next block, a cycle a memory later.
     busy : :py:`Out(1)`
         A visit of an earlier cycle is under way.
     """
@@ -82,8 +80,6 @@ class NeuronArray(wiring.Component):
     trace_en: Signal
     write: data.View
     write_en: Signal
-    forward: data.View
-    forward_en: Signal
     busy: Signal
 
     def __init__(self, parameters: CoreParameters, *, image=None):
@@ -102,8 +98,6 @@ class NeuronArray(wiring.Component):
             "trace_en":   Out(1),
             "write":      In(ConfigWrite),
             "write_en":   In(1),
-            "forward":    Out(ConfigWrite),
-            "forward_en": Out(1),
             "busy":       Out(1),
         })
 
@@ -120,8 +114,6 @@ class NeuronArray(wiring.Component):
             m.d.sync += [visit[n].eq(visit[n - 1]), valid[n].eq(valid[n - 1])]
         m.d.comb += self.busy.eq(Cat(valid[1:]).any())
 
-        memories = []
-
         # A parameter is read two cycles before its stage: one for the memory, one for the
         # register behind it.
         def parameter(name, stage):
@@ -132,17 +124,18 @@ class NeuronArray(wiring.Component):
             word = Signal(data.ArrayLayout(region.chunk_width, region.chunks), name=f"{name}_word",
                           reset_less=True)
             # A pass's first row is a multiple of its number of rows.
-            m.d.comb += memory.address.eq(
-                first | group if p.tile_groups & p.tile_groups - 1 == 0 else first + group)
+            m.d.comb += [
+                memory.address.eq(first | group if p.tile_groups & p.tile_groups - 1 == 0 else
+                                  first + group),
+                memory.write.eq(self.write),
+                memory.write_en.eq(self.write_en),
+            ]
             m.d.sync += word.eq(memory.data)
-            memories.append(memory)
             return word
 
         gains      = parameter("gains", 0)
         biases     = parameter("biases", 3)
         thresholds = parameter("thresholds", 6)
-        forward, forward_en = chain(m, self.write, self.write_en, memories)
-        m.d.comb += [self.forward.eq(forward), self.forward_en.eq(forward_en)]
 
         s7_limit = Signal(p.membrane_width, reset_less=True)
         m.d.sync += s7_limit.eq((1 << visit[6].sign_bit) - 1)

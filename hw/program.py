@@ -33,8 +33,6 @@ class ProgramReader(wiring.Component):
         Go on to the layer after it; with ``valid`` only. It comes ``latency`` cycles later.
     write, write_en : :py:`In(ConfigWrite)`, :py:`In(1)`
         Configuration, after which the program begins again.
-    forward, forward_en : :py:`Out(ConfigWrite)`, :py:`Out(1)`
-        The same for the next memory.
     """
 
     layer: data.View
@@ -42,8 +40,6 @@ class ProgramReader(wiring.Component):
     take: Signal
     write: data.View
     write_en: Signal
-    forward: data.View
-    forward_en: Signal
 
     def __init__(self, region: Region, layout: data.StructLayout, *, init=()):
         self._region = region
@@ -55,8 +51,6 @@ class ProgramReader(wiring.Component):
             "take":     In(1),
             "write":    In(ConfigWrite),
             "write_en": In(1),
-            "forward":    Out(ConfigWrite),
-            "forward_en": Out(1),
         })
 
     @staticmethod
@@ -77,8 +71,6 @@ class ProgramReader(wiring.Component):
         m.d.comb += [
             memory.write.eq(self.write),
             memory.write_en.eq(self.write_en),
-            self.forward.eq(memory.forward),
-            self.forward_en.eq(memory.forward_en),
             memory.address.eq(address),
             self.layer.as_value().eq(shift),
         ]
@@ -92,6 +84,6 @@ class ProgramReader(wiring.Component):
             m.d.sync += [asked.eq(0), self.valid.eq(0)]
             with m.If(self.layer.last):
                 m.d.sync += address.eq(0)
-        with m.If(self.forward_en):
+        with m.If(memory.writing):
             m.d.sync += [asked.eq(0), address.eq(0), comes.eq(0), self.valid.eq(0)]
         return m

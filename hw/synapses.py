@@ -4,7 +4,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.adder_tree import count_ones
-from hw.config import ConfigurableMemory, chain
+from hw.config import ConfigurableMemory
 from hw.memory_map import regions, weight_lanes
 from hw.parameters import CoreParameters
 from hw.shapes import ConfigWrite
@@ -54,8 +54,6 @@ class Synapses(wiring.Component):
         Pulse, in the first cycle that ``counts`` are those of a new group.
     write, write_en : :py:`In(ConfigWrite)`, :py:`In(1)`
         Configuration.
-    forward, forward_en : :py:`Out(ConfigWrite)`, :py:`Out(1)`
-        The same for the next block, a cycle a memory later.
     """
 
     #: Cycles from a bundle with ``last`` to ``closed``.
@@ -68,8 +66,6 @@ class Synapses(wiring.Component):
     closed: Signal
     write: data.View
     write_en: Signal
-    forward: data.View
-    forward_en: Signal
 
     def __init__(self, parameters: CoreParameters, *, weights=None):
         self._p = p = parameters
@@ -82,8 +78,6 @@ class Synapses(wiring.Component):
             "closed":   Out(1),
             "write":    In(ConfigWrite),
             "write_en": In(1),
-            "forward":    Out(ConfigWrite),
-            "forward_en": Out(1),
         })
 
     def elaborate(self, platform):
@@ -101,7 +95,6 @@ class Synapses(wiring.Component):
         # Block RAMs have a register that can be reset. Several planes share it, and single-port
         # memories lack it: there the masks are reset.
         gated = p.planes == 1 and not p.shared_weight_port
-        memories = []
         for bank in range(p.banks):
             m.submodules[f"bank{bank}"] = memory = ConfigurableMemory(
                 region, init=self._weights[bank], bank=bank, shared_port=p.shared_weight_port)
@@ -113,8 +106,11 @@ class Synapses(wiring.Component):
                 spiking.eq(self.planes[bank]),
                 gate.eq(spiking),
             ]
-            memories.append(memory)
-            m.d.comb += memory.address.eq(address)
+            m.d.comb += [
+                memory.address.eq(address),
+                memory.write.eq(self.write),
+                memory.write_en.eq(self.write_en),
+            ]
             if gated:
                 m.d.comb += memory.clear.eq(~spiking)
             for plane in range(p.planes):
@@ -125,8 +121,6 @@ class Synapses(wiring.Component):
                 with m.Else():
                     m.d.sync += masks.eq(0)
 
-        forward, forward_en = chain(m, self.write, self.write_en, memories)
-        m.d.comb += [self.forward.eq(forward), self.forward_en.eq(forward_en)]
 
         last = Signal(self.latency - 1)      # `last` on its way; the oldest is the highest
         m.d.sync += [last.eq(Cat(self.last, last)), self.closed.eq(last[-1])]
