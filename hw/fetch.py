@@ -4,7 +4,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.parameters import CoreParameters
-from hw.shapes import STEP_WIDTH, FetchLayer, RowTag
+from hw.shapes import GROUP_WIDTH, FetchLayer, RowTag
 
 __all__ = ["Fetcher"]
 
@@ -51,6 +51,9 @@ class Fetcher(wiring.Component):
     #: Cycles after a group's last row in which it is not yet counted as pending.
     settling = 2
 
+    #: Groups that may be pending.
+    most_pending = (1 << GROUP_WIDTH + 2) - 1
+
     layer: data.View
     layer_valid: Signal
     layer_take: Signal
@@ -94,25 +97,28 @@ class Fetcher(wiring.Component):
         buffer = Signal()                            # input buffer of this sample
         source = Signal(range(p.spike_depth))        # first row of the source map
         row    = Signal.like(layer.last_row)
-        group  = Signal(STEP_WIDTH)
+        group  = Signal(GROUP_WIDTH)
         tile   = Signal.like(layer.last_tile)
         base   = Signal(range(p.weight_depth))       # first weight of the tile
         weight = Signal(range(p.weight_depth))       # weight of the row's first column
         addr   = Signal(range(p.spike_depth))
 
         # Groups that the layers so far will give but have not given. When group g of a layer's
-        # first tile starts, the last tile of the layer before still owes its groups after g, and
-        # this tile those before g: one less than a tile's groups in all. The count and the
-        # comparison take a cycle each, so a row waits until the group before it has settled.
-        pending     = Signal(STEP_WIDTH + 2)
-        pending_add = Signal(STEP_WIDTH + 1)
+        # first tile starts, the last tile of the layer before may still owe its groups after g.
+        # This tile owes those before g, so that fewer than all groups of the source are pending;
+        # or, if it gives late, owes none, and fewer may be pending with each group. What it gives
+        # before all is counted makes the number negative; then the source is complete. The count
+        # and the comparison take a cycle each, so a row waits until the group before has settled.
+        pending     = Signal(signed(GROUP_WIDTH + 3))
+        pending_add = Signal(GROUP_WIDTH + 1)
+        allowed     = Signal(GROUP_WIDTH + 1)
         pending_new = Signal.like(pending_add)       # a cycle later
         enough      = Signal()
         settling    = Signal(self.settling)
         m.d.sync += [
             pending_new.eq(pending_add),
             pending.eq(pending + pending_new - self.retire),
-            enough.eq(pending < layer.pending),
+            enough.eq(pending < allowed),
             settling.eq(settling[1:]),
         ]
 
@@ -141,7 +147,7 @@ class Fetcher(wiring.Component):
                     layer.eq(self.layer),
                     row.eq(0), group.eq(0), tile.eq(0),
                     base.eq(self.layer.weights), weight.eq(self.layer.weights),
-                    source.eq(first_row), addr.eq(first_row),
+                    source.eq(first_row), addr.eq(first_row), allowed.eq(self.layer.pending),
                 ]
                 with m.If(self.layer_valid):
                     m.d.sync += settling.eq(settling[1:] | 1)    # `enough` follows the layer
@@ -154,7 +160,9 @@ class Fetcher(wiring.Component):
                         m.d.sync += [row.eq(0), group.eq(group + 1), weight.eq(base)]
                         m.d.sync += settling.eq(-1)
                         m.d.comb += pending_add.eq(
-                            Mux(layer.static, Mux(last_group, layer.pending, 0), 1))
+                            Mux(layer.late, Mux(last_group, layer.gives, 0), 1))
+                        with m.If(layer.late):
+                            m.d.sync += allowed.eq(allowed - 1)
                         with m.If(last_group):
                             m.d.sync += [group.eq(0), tile.eq(tile + 1), addr.eq(source),
                                          base.eq(base + layer.stride),

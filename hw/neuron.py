@@ -20,6 +20,10 @@ class NeuronUnit(wiring.Component):
         z = v >= threshold
         v = v - threshold if z (soft reset), or 0 (hard reset)
 
+    A spike that counts has several planes, and takes as many visits: those after the first one
+    ``hold`` the step, they neither leak nor add, and compare a threshold of their own with what is
+    left. A hard reset waits for the last of them.
+
     Currents and membranes of the ``tile_groups`` lanes that a unit serves wait in two small
     memories. Members bear the stage, in cycles after the visit began, in which they are used::
 
@@ -48,8 +52,8 @@ class NeuronUnit(wiring.Component):
         There is a visit.
     s5_bias : :py:`In(signed(current_width))`
         Current of every step.
-    s5_first_step : :py:`In(1)`
-        The membrane is zero before this step.
+    s5_first_step, s5_hold : :py:`In(1)`
+        The membrane is zero before this step; the step goes on.
     s5_leak : :py:`In(ArrayLayout(LEAK_WIDTH, 2))`
         Shifts of the leak's terms; 0: no such term.
     s7_limit : :py:`In(membrane_width)`
@@ -57,7 +61,7 @@ class NeuronUnit(wiring.Component):
     s8_threshold : :py:`In(membrane_width)`
         Above every membrane: the neuron never fires.
     s8_hard, s8_fire : :py:`In(1)`
-        Hard reset; the visit is a step, the membrane advances.
+        Membranes that have fired in this step become zero; the visit changes the membrane.
     s9_spike, s9_membrane : :py:`Out(1)`, :py:`Out(signed(membrane_width))`
         What the step gave.
     """
@@ -78,6 +82,7 @@ class NeuronUnit(wiring.Component):
     s5_group: Signal
     s5_bias: Signal
     s5_first_step: Signal
+    s5_hold: Signal
     s5_leak: data.View
     s7_limit: Signal
     s8_group: Signal
@@ -103,6 +108,7 @@ class NeuronUnit(wiring.Component):
             "s5_group":      In(group),
             "s5_bias":       In(signed(p.current_width)),
             "s5_first_step": In(1),
+            "s5_hold":       In(1),
             "s5_leak":       In(data.ArrayLayout(LEAK_WIDTH, 2)),
             "s7_limit":      In(p.membrane_width),
             "s8_group":      In(group),
@@ -150,18 +156,21 @@ class NeuronUnit(wiring.Component):
         with m.If(~(self.s4_valid & (self.s4_group == self.s2_group))):
             m.d.sync += s3_before.eq(current_read.data)
 
+        state = data.StructLayout({"membrane": membrane, "fired": 1})    # ... in this step
         m.submodules.membranes = membranes = memory.Memory(
-            shape=membrane, depth=p.tile_groups, init=[])
+            shape=state, depth=p.tile_groups, init=[])
         membrane_read, membrane_write = membranes.read_port(domain="comb"), membranes.write_port()
 
         s6_current  = Signal(current, reset_less=True)
         s6_membrane = Signal(membrane, reset_less=True)
+        s6_fired    = Signal(reset_less=True)
         s6_terms    = [Signal(membrane, name=f"s6_term{n}", reset_less=True)
                        for n in range(p.leak_terms)]
         m.d.comb += membrane_read.addr.eq(self.s5_group)
         m.d.sync += [
-            s6_current.eq(s5_current + self.s5_bias),
-            s6_membrane.eq(Mux(self.s5_first_step, 0, membrane_read.data)),
+            s6_current.eq(Mux(self.s5_hold, 0, s5_current + self.s5_bias)),
+            s6_membrane.eq(Mux(self.s5_first_step, 0, membrane_read.data.membrane)),
+            s6_fired.eq(membrane_read.data.fired & self.s5_hold),
         ]
         for n, term in enumerate(s6_terms):
             # Only the shifts that the core has: a multiplexer, not a shifter of any distance.
@@ -171,7 +180,7 @@ class NeuronUnit(wiring.Component):
             with m.Switch(shift):
                 for k in range(p.leak_shift_max):
                     with m.Case(k):
-                        m.d.comb += shifted.eq(membrane_read.data >> k + 1)
+                        m.d.comb += shifted.eq(membrane_read.data.membrane >> k + 1)
             m.d.sync += term.eq(
                 Mux((self.s5_leak[n] == 0) | self.s5_first_step, 0, shifted))
 
@@ -179,18 +188,23 @@ class NeuronUnit(wiring.Component):
         leaked = Signal(membrane)
         m.d.comb += leaked.eq(s6_membrane - sum(s6_terms))
         s7_sum = Signal(signed(p.current_width + 1), reset_less=True)
-        m.d.sync += s7_sum.eq(leaked + s6_current)
+        s7_fired = Signal(reset_less=True)
+        m.d.sync += [s7_sum.eq(leaked + s6_current), s7_fired.eq(s6_fired)]
 
         s7_over  = Signal()
         s8_membrane = Signal(membrane, reset_less=True)
+        s8_fired    = Signal(reset_less=True)
         sign = s7_sum[-1]
         m.d.comb += s7_over.eq(((s7_sum[:-1] ^ sign.replicate(p.current_width)) &
                                 Cat(~self.s7_limit, Const(1).replicate(
                                     p.current_width - p.membrane_width))).any())
         # All bits above the limit must be the sign. The positive end is the limit's bits, the
         # negative end their complement.
-        m.d.sync += s8_membrane.eq(Mux(
-            s7_over, self.s7_limit ^ sign.replicate(p.membrane_width), s7_sum[:p.membrane_width]))
+        m.d.sync += [
+            s8_membrane.eq(Mux(s7_over, self.s7_limit ^ sign.replicate(p.membrane_width),
+                               s7_sum[:p.membrane_width])),
+            s8_fired.eq(s7_fired),
+        ]
 
         s8_rest  = Signal(signed(p.membrane_width + 2))
         s8_spike = Signal()
@@ -198,9 +212,11 @@ class NeuronUnit(wiring.Component):
         m.d.comb += [
             s8_rest.eq(s8_membrane - self.s8_threshold),
             s8_spike.eq(s8_rest >= 0),
-            s8_next.eq(Mux(s8_spike, Mux(self.s8_hard, 0, s8_rest), s8_membrane)),
+            s8_next.eq(Mux(self.s8_hard & (s8_spike | s8_fired), 0,
+                           Mux(s8_spike, s8_rest, s8_membrane))),
             membrane_write.addr.eq(self.s8_group),
-            membrane_write.data.eq(s8_next),
+            membrane_write.data.membrane.eq(s8_next),
+            membrane_write.data.fired.eq(s8_spike | s8_fired),
             membrane_write.en.eq(self.s8_fire),
         ]
         m.d.sync += [self.s9_spike.eq(s8_spike), self.s9_membrane.eq(s8_next)]

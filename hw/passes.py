@@ -4,7 +4,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.parameters import CoreParameters
-from hw.shapes import STEP_WIDTH, FireLayer, Pass
+from hw.shapes import LEVEL_WIDTH, PLANE_WIDTH, STEP_WIDTH, FireLayer, Pass
 
 __all__ = ["PassWalker"]
 
@@ -12,9 +12,10 @@ __all__ = ["PassWalker"]
 class PassWalker(wiring.Component):
     """Give out the passes of every layer, one ahead of the fire sequencer.
 
-    A spike train takes a pass a step, with the step's counts. A static input takes a pass a plane,
-    which adds up its current; the last one is the first step as well, and the steps after it take
-    passes without counts.
+    A pass a plane adds up the current of a step; the last of them is the step. The steps of a
+    static input after the first one take passes without counts. Neurons whose spikes count take
+    further passes in a step, one for each further output plane: its threshold is compared with
+    the membrane that the pass before has left.
 
     The order of tiles, groups and planes is the fetcher's.
 
@@ -70,65 +71,80 @@ class PassWalker(wiring.Component):
         index  = Signal(range(p.program_depth))      # of the layer
         tile   = Signal.like(layer.last_tile)
         step   = Signal(STEP_WIDTH)
-        plane  = Signal(STEP_WIDTH)                  # of a static input
-        summed = Signal()                            # the planes of a static input are done
+        plane  = Signal(PLANE_WIDTH)                 # of the source in the step
+        level  = Signal(LEVEL_WIDTH)                 # of the output in the step
         slot   = Signal(range(p.planes))             # which of the planes counted at once
-        store_slot = Signal(range(p.planes))         # place of the step in its output row
+        store_slot = Signal(range(p.planes))         # place of the plane in its output row
         store_tile = Signal(range(p.row_tiles))      # place of the tile in its output row
-        gains    = Signal(range(p.gain_depth))       # first row of this pass
-        offset   = Signal(range(p.neuron_depth))     # rows of the tiles before this one
-        tile_row = Signal(range(p.spike_depth))      # output row of this tile's first step
-        row      = Signal(range(p.spike_depth))      # ... of this step
+        offset     = Signal(range(p.neuron_depth))   # rows of the tiles before this one
+        gains      = Signal(range(p.gain_depth))     # first row of this pass
+        tile_gains = Signal(range(p.gain_depth))     # ... of this tile's first pass
+        thresholds = Signal(range(p.neuron_depth))
+        tile_thresholds = Signal(range(p.neuron_depth))
+        row        = Signal(range(p.spike_depth))    # output row
+        tile_row   = Signal(range(p.spike_depth))
 
         # What the counters mean, a cycle later.
         known      = Signal()
         first_step = Signal()
         last_step  = Signal()
         last_plane = Signal()
+        last_level = Signal()
         last_tile  = Signal()
         m.d.sync += [
             known.eq(loaded),
             first_step.eq(step == 0),
             last_step.eq(step == layer.last_step),
             last_plane.eq(plane == layer.last_plane),
+            last_level.eq(level == layer.last_level),
             last_tile.eq(tile == layer.last_tile),
         ]
 
         advance     = Signal()
+        hold        = Signal()                       # a further output plane of the step
         counts      = Signal()                       # the pass takes counts
-        fires       = Signal()                       # the pass is a step
+        fires       = Signal()                       # the pass gives spikes
         ends_counts = Signal()                       # no pass after this one takes these counts
         ends_tile   = Signal()
+        next_gains  = Signal.like(gains)
+        next_thresholds = Signal.like(thresholds)
         m.d.comb += [
             advance.eq(known & (~self.valid | self.take)),
-            counts.eq(~layer.static | ~summed),
-            fires.eq(~layer.static | summed | last_plane),
-            ends_counts.eq((slot == p.planes - 1) | Mux(layer.static, last_plane, last_step)),
-            ends_tile.eq(fires & last_step),
+            hold.eq(level != 0),
+            counts.eq(~hold & (~layer.static | first_step)),
+            fires.eq(~counts | last_plane),
+            ends_counts.eq((slot == p.planes - 1) | (last_plane & (layer.static | last_step))),
+            ends_tile.eq(fires & last_level & last_step),
+            next_gains.eq(gains + Mux(counts, p.tile_groups, 0)),
+            next_thresholds.eq(thresholds + p.tile_groups),
             self.layer_take.eq(~loaded & self.layer_valid),
         ]
 
         with m.If(self.take):
             m.d.sync += self.valid.eq(0)
         with m.If(advance):
-            m.d.sync += [known.eq(0), self.valid.eq(1)]
+            m.d.sync += [known.eq(0), self.valid.eq(1), gains.eq(next_gains)]
             with m.If(counts):
                 m.d.sync += [plane.eq(plane + 1), slot.eq(slot + 1)]
                 with m.If(last_plane):
-                    m.d.sync += summed.eq(1)
+                    m.d.sync += plane.eq(0)
+                    with m.If(~layer.static & ~last_step):
+                        m.d.sync += gains.eq(tile_gains)
                 with m.If(ends_counts):
                     m.d.sync += slot.eq(0)
             with m.If(fires):
-                m.d.sync += [step.eq(step + 1), store_slot.eq(store_slot + 1)]
+                m.d.sync += [level.eq(level + 1), thresholds.eq(next_thresholds),
+                             store_slot.eq(store_slot + 1)]
                 with m.If(store_slot == p.planes - 1):
                     m.d.sync += [store_slot.eq(0), row.eq(row + layer.rows)]
-            # Gains have rows for each pass with its own weight of the plane.
-            with m.If(Mux(layer.static, counts, last_step)):
-                m.d.sync += gains.eq(gains + p.tile_groups)
+                with m.If(last_level):
+                    m.d.sync += [level.eq(0), step.eq(step + 1), thresholds.eq(tile_thresholds)]
             with m.If(ends_tile):
                 m.d.sync += [
-                    step.eq(0), plane.eq(0), summed.eq(0), store_slot.eq(0),
-                    tile.eq(tile + 1), offset.eq(offset + p.tile_groups),
+                    step.eq(0), store_slot.eq(0), tile.eq(tile + 1),
+                    offset.eq(offset + p.tile_groups),
+                    tile_gains.eq(next_gains),
+                    thresholds.eq(next_thresholds), tile_thresholds.eq(next_thresholds),
                     store_tile.eq(store_tile + 1), row.eq(tile_row),
                 ]
                 with m.If(store_tile == p.row_tiles - 1):
@@ -140,20 +156,21 @@ class PassWalker(wiring.Component):
                 self.o.slot.eq(slot),
                 self.o.gains.eq(gains),
                 self.o.biases.eq(Mux(first_step, layer.first_biases, layer.biases) + offset),
-                self.o.thresholds.eq(layer.thresholds + offset),
+                self.o.thresholds.eq(thresholds),
                 self.o.counts.eq(counts),
-                self.o.keep.eq(layer.static & (plane != 0)),
+                self.o.keep.eq(~counts | (plane != 0)),
                 self.o.ends_counts.eq(ends_counts),
                 self.o.fire.eq(fires),
-                self.o.first_step.eq(first_step),
-                self.o.leak.eq(layer.leak),
+                self.o.first_step.eq(first_step & ~hold),
+                self.o.hold.eq(hold),
+                self.o.leak.eq(Mux(hold, 0, layer.leak.as_value())),
                 self.o.sign_bit.eq(layer.sign_bit),
-                self.o.hard.eq(layer.hard),
+                self.o.hard.eq(layer.hard & last_level),
                 self.o.store.eq(fires & ~layer.readout),
                 self.o.row.eq(row),
                 self.o.store_slot.eq(store_slot),
                 self.o.store_tile.eq(store_tile),
-                self.o.retire.eq(fires & ((store_slot == p.planes - 1) | last_step)),
+                self.o.retire.eq(fires & ((store_slot == p.planes - 1) | last_step & last_level)),
                 self.o.readout.eq(layer.readout & fires & (layer.sum | last_step)),
                 self.o.readout_first.eq(~layer.sum | first_step),
                 self.o.readout_emit.eq(last_step),
@@ -164,17 +181,19 @@ class PassWalker(wiring.Component):
                 self.o.layer.eq(index),
                 self.o.tile.eq(tile),
                 self.o.step.eq(step),
+                self.o.level.eq(level),
             ]
         with m.If(self.layer_take):
             m.d.sync += [
                 layer.eq(self.layer), loaded.eq(1),
-                gains.eq(self.layer.gains),
+                gains.eq(self.layer.gains), tile_gains.eq(self.layer.gains),
+                thresholds.eq(self.layer.thresholds), tile_thresholds.eq(self.layer.thresholds),
                 tile_row.eq(self.layer.destination), row.eq(self.layer.destination),
                 tile.eq(0), offset.eq(0), store_tile.eq(0),
             ]
         with m.If(self.restart):
             m.d.sync += [
                 loaded.eq(0), known.eq(0), self.valid.eq(0), index.eq(0),
-                step.eq(0), plane.eq(0), summed.eq(0), slot.eq(0), store_slot.eq(0),
+                step.eq(0), plane.eq(0), level.eq(0), slot.eq(0), store_slot.eq(0),
             ]
         return m

@@ -5,10 +5,20 @@ from amaranth.lib import data
 from hw.parameters import CoreParameters
 
 __all__ = ["ConfigWrite", "ReadoutBeat", "FetchLayer", "FireLayer", "InputFrame", "RowTag",
-           "BankRow", "Pass", "Visit", "trace_layout", "STEP_WIDTH", "TILE_WIDTH", "LEAK_WIDTH"]
+           "BankRow", "Pass", "Visit", "trace_layout",
+           "STEP_WIDTH", "GROUP_WIDTH", "PLANE_WIDTH", "LEVEL_WIDTH", "TILE_WIDTH", "LEAK_WIDTH"]
 
-#: Bits of a step or plane index: networks run up to 4,096 steps.
+#: Bits of a step's index: networks run up to 4,096 steps.
 STEP_WIDTH = 12
+
+#: Bits of the index of a plane within a step: inputs have up to 8 bits.
+PLANE_WIDTH = 3
+
+#: Bits of the index of an output plane within a step: spikes count up to 15.
+LEVEL_WIDTH = 2
+
+#: Bits of the index of a group of planes: of all steps.
+GROUP_WIDTH = STEP_WIDTH + LEVEL_WIDTH
 
 #: Bits of a tile's index: layers have up to 4,096 tiles.
 TILE_WIDTH = 12
@@ -45,13 +55,14 @@ class FetchLayer(data.StructLayout):
             "source":     range(p.spike_depth),       # first row of the source map
             "last_row":   range(p.spike_depth),       # rows a group of planes, less one
             "columns":    range(p.scan + 1),          # columns in use in the last of these rows
-            "last_group": STEP_WIDTH,                 # groups of planes, less one
+            "last_group": GROUP_WIDTH,                # groups of planes, less one
             "planes":     range(p.planes + 1),        # planes in the last group
             "last_tile":  TILE_WIDTH,                 # tiles, less one
             "weights":    range(p.weight_depth),      # first word of the first tile's weights
             "stride":     range(p.weight_depth + 1),  # words of a tile's weights
-            "pending":    STEP_WIDTH + 1,             # groups that a tile gives to the next layer
-            "static":     1,                          # ... all at its last group, or one a group
+            "pending":    GROUP_WIDTH + 1,            # groups of planes of the source map
+            "gives":      GROUP_WIDTH + 1,            # groups that a tile gives to the next layer
+            "late":       1,                          # ... all after its last group, not one each
             "first":      1,                          # reads the input, not the layer before
             "last":       1,                          # ends the program
         })
@@ -65,7 +76,8 @@ class FireLayer(data.StructLayout):
             "last_tile":   TILE_WIDTH,                 # tiles, less one
             "last_visit":  range(p.tile_groups),       # visits a pass in the last tile, less one
             "last_step":   STEP_WIDTH,                 # steps, less one
-            "last_plane":  STEP_WIDTH,                 # planes of a static input, less one
+            "last_plane":  PLANE_WIDTH,                # planes of the source in a step, less one
+            "last_level":  LEVEL_WIDTH,                # planes of the output in a step, less one
             "gains":       range(p.gain_depth),        # first row of the gains
             "biases":      range(p.neuron_depth),      # first row of the biases
             "first_biases": range(p.neuron_depth),     # ... of the biases of the first step
@@ -133,6 +145,7 @@ def _pass_members(p: CoreParameters) -> dict:
         "ends_counts": 1,      # the counts are not needed after this pass
         "fire":        1,      # advance the membranes by one step
         "first_step":  1,      # ... from zero
+        "hold":        1,      # ... or go on with the step: no leak, no current
         "leak":        data.ArrayLayout(LEAK_WIDTH, 2),
         "sign_bit":    range(p.membrane_width),
         "hard":        1,
@@ -151,6 +164,7 @@ def _pass_members(p: CoreParameters) -> dict:
         "layer":       range(p.program_depth),
         "tile":        TILE_WIDTH,
         "step":        STEP_WIDTH,
+        "level":       LEVEL_WIDTH,
     }
 
 
@@ -172,6 +186,7 @@ def trace_layout(p: CoreParameters) -> data.StructLayout:
         "layer":     range(p.program_depth),
         "tile":      TILE_WIDTH,
         "step":      STEP_WIDTH,
+        "level":     LEVEL_WIDTH,
         "group":     range(p.tile_groups),
         "spikes":    p.neurons,
         "membranes": data.ArrayLayout(signed(p.membrane_width), p.neurons),

@@ -20,7 +20,7 @@ from hw.shapes import FetchLayer, FireLayer
 from hw.synapses import Synapses
 from mapping.plan import LayerPlan
 from mapping.program import Program
-from model.network import InputCoding, Readout
+from model.network import InputCoding, Readout, level_planes
 
 __all__ = ["CycleEstimate", "LayerEstimate", "estimate"]
 
@@ -83,7 +83,7 @@ def estimate(program: Program, inputs: np.ndarray, spikes) -> CycleEstimate:
         The network on its core.
     inputs : integer array
         As for :meth:`~mapping.program.Program.pack_inputs`.
-    spikes : sequence of bool arrays
+    spikes : sequence of integer arrays
         ``(samples, steps, neurons)`` of each spiking layer, as the golden executor gives them.
     """
     count = len(inputs)
@@ -120,7 +120,9 @@ def _row_events(program: Program, number: int, inputs, spikes) -> np.ndarray:
     """Count the events of each row: ``(samples, groups, rows, banks)``."""
     plan, p, network = program.plan.layers[number], program.parameters, program.network
     if number > 0:
-        planes = np.asarray(spikes[number - 1], bool)
+        counts = np.asarray(spikes[number - 1])
+        planes = level_planes(counts, network.layers[number - 1].z_max)    # the last axis
+        planes = planes.swapaxes(2, 3).reshape(len(counts), -1, counts.shape[2])
     elif network.input is InputCoding.STATIC:
         planes = np.asarray(inputs)[:, None, :] >> np.arange(network.input_bits)[:, None] & 1 > 0
     else:
@@ -204,6 +206,7 @@ class _Model:
     def _layer(self, number, layer, events, row):
         """Follow one layer; return the cycle of its last row and that of its last result."""
         result = row
+        source_groups = self.plan.layers[number - 1].output_groups
         for tile in range(layer.tiles):
             for group in range(layer.groups):
                 for n in range(layer.rows):
@@ -211,7 +214,7 @@ class _Model:
                         # Counted, then compared: two cycles after the group before was sent, or
                         # the group that is waited for was stored.
                         row = np.maximum(row, self.settled)
-                        waited = self.issued - self.plan.output_groups
+                        waited = self.issued - source_groups + (group if layer.late else 0)
                         if waited >= 0:
                             row = np.maximum(row, self.retired[waited] + Fetcher.settling)
                     row = self._space(row)
@@ -221,8 +224,8 @@ class _Model:
                 closed = np.maximum(self.end.max(axis=1), self.credit)
                 self.phase = closed + 1
                 result = self._fire(layer, tile, group, closed + Synapses.latency)
-                self.issued += (0 if layer.static and group < layer.groups - 1 else
-                                self.plan.output_groups if layer.static else 1)
+                self.issued += (0 if layer.late and group < layer.groups - 1 else
+                                layer.output_groups if layer.late else 1)
         return last_row, result
 
     def _space(self, row):
@@ -273,20 +276,27 @@ class _Model:
             self.walked, self.fires = load, load + self.fire_latency
         result = counted
         first = group * p.planes
-        for plane in range(first, first + planes):
-            last_counts = plane == first + planes - 1
-            if layer.static:
-                step = 0 if plane == layer.input_planes - 1 else None
-            else:
-                step = plane
-            result = self._pass(layer, visits, step, last_tile, counted=counted,
-                                returns=last_counts)
+        for number in range(first, first + planes):
+            last_counts = number == first + planes - 1
+            step, plane = divmod(number, layer.planes)
+            fires = plane == layer.planes - 1
+            result = self._pass(layer, visits, step if fires else None, last_tile,
+                                counted=counted, returns=last_counts)
+            if fires:
+                result = self._levels(layer, visits, step, last_tile, result)
         if layer.static and group == layer.groups - 1:
             for step in range(1, plan.timesteps):
                 result = self._pass(layer, visits, step, last_tile)
+                result = self._levels(layer, visits, step, last_tile, result)
         return result
 
-    def _pass(self, layer, visits, step, last_tile, *, counted=None, returns=False):
+    def _levels(self, layer, visits, step, last_tile, result):
+        """Follow the further output planes of a step; return the cycle of its last result."""
+        for level in range(1, layer.levels):
+            result = self._pass(layer, visits, step, last_tile, level=level)
+        return result
+
+    def _pass(self, layer, visits, step, last_tile, *, level=0, counted=None, returns=False):
         """Follow the visits of one pass; return the cycle of its last result."""
         p, plan = self.p, self.plan
         readout = layer.readout
@@ -311,7 +321,10 @@ class _Model:
             credit = start + max(0, visits - 1 - FireSequencer.lead)
         if returns:
             self.credit = credit + 1
-        if step is not None and (step % p.planes == p.planes - 1 or last_step):
-            self.retired.append(visit + _STORE)
+        if step is not None:
+            # A row of the output map holds the planes of several levels or steps.
+            plane = step * layer.levels + level
+            if plane % p.planes == p.planes - 1 or plane == plan.timesteps * layer.levels - 1:
+                self.retired.append(visit + _STORE)
         self.began, self.visit = start, visit + 1
         return result

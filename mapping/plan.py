@@ -5,10 +5,12 @@ contents, :mod:`mapping.cycles` into cycles.
 """
 from dataclasses import dataclass
 
+from hw.event_queue import EventQueue
+from hw.fetch import Fetcher
 from hw.parameters import CoreParameters
 from hw.shapes import TILE_WIDTH
 from mapping.errors import MappingError
-from model.network import InputCoding, IntegerNetwork, Readout
+from model.network import InputCoding, IntegerNetwork, Readout, level_weights
 
 __all__ = ["LayerPlan", "Plan", "make_plan"]
 
@@ -26,11 +28,15 @@ class LayerPlan:
     name : :class:`str`
         The layer in messages.
     static : :class:`bool`
-        The source is a static input: its planes are the bits of a value.
-    input_planes : :class:`int`
-        Planes of the source: bits of a static input, else steps.
+        The source is a static input: its planes are those of the first step alone.
+    planes : :class:`int`
+        Planes of the source in a step: bits of a static input, or of a count of spikes.
+    levels : :class:`int`
+        Planes of the output in a step.
     groups, last_planes : :class:`int`
-        Groups of planes, and planes in the last one.
+        Groups of planes of the source in all steps, and planes in the last one.
+    output_groups : :class:`int`
+        The same of the output.
     columns : :class:`int`
         Channels of the source in one bank; also words of a tile's weights.
     rows, last_columns : :class:`int`
@@ -51,9 +57,11 @@ class LayerPlan:
 
     name: str
     static: bool
-    input_planes: int
+    planes: int
+    levels: int
     groups: int
     last_planes: int
+    output_groups: int
     columns: int
     rows: int
     last_columns: int
@@ -70,6 +78,11 @@ class LayerPlan:
     thresholds: int
     readout: Readout | None
 
+    @property
+    def late(self) -> bool:
+        """Groups read and groups given do not correspond: all are given at the end of a tile."""
+        return self.static or self.planes > 1 or self.levels > 1
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -79,8 +92,8 @@ class Plan:
     ----------
     parameters : :class:`~hw.parameters.CoreParameters`
         The core.
-    timesteps, output_groups : :class:`int`
-        Steps, and the groups of planes that they make.
+    timesteps : :class:`int`
+        Steps of a sample.
     layers : tuple of :class:`LayerPlan`
         The layers in order.
     frame_rows, frame_stride, frame_beats, frame_planes : :class:`int`
@@ -91,7 +104,6 @@ class Plan:
 
     parameters: CoreParameters
     timesteps: int
-    output_groups: int
     layers: tuple[LayerPlan, ...]
     frame_rows: int
     frame_stride: int
@@ -109,14 +121,16 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
         If a memory or a counter of the core is too small; names layer, quantity, need and limit.
     """
     steps = network.timesteps
-    output_groups = _ceil(steps, p.planes)
     static = network.input is InputCoding.STATIC
     frame_planes = network.input_bits if static else steps
     frame_rows = _ceil(network.inputs, p.row_width)
     frame_stride = frame_rows * _ceil(frame_planes, p.planes)
 
     # Rows: two buffers of input, then two maps that the hidden layers take in turns.
-    map_rows = [_ceil(layer.outputs, p.row_width) * output_groups for layer in network.layers[:-1]]
+    levels = [len(level_weights(layer.z_max)) for layer in network.layers]
+    output_groups = [_ceil(steps * planes, p.planes) for planes in levels]
+    map_rows = [_ceil(layer.outputs, p.row_width) * groups
+                for layer, groups in zip(network.layers[:-1], output_groups, strict=False)]
     maps = [2 * frame_stride, 2 * frame_stride + max(map_rows[0::2], default=0)]
     used = {
         "spikes": maps[1] + max(map_rows[1::2], default=0),
@@ -132,17 +146,19 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
     for number, layer in enumerate(network.layers):
         name = f"layer {number} ({layer.inputs}-{layer.outputs})"
         layer_static = static and number == 0
-        planes = frame_planes if number == 0 else steps
+        planes = levels[number - 1] if number else network.input_bits
         columns = _ceil(layer.inputs, p.banks)
         rows = _ceil(layer.inputs, p.row_width)
         tiles = _ceil(layer.outputs, p.lanes)
         last_lanes = layer.outputs - (tiles - 1) * p.lanes
         last_visits = _ceil(last_lanes, p.neurons)
-        groups = _ceil(planes, p.planes)
+        source_planes = planes * (1 if layer_static else steps)
+        groups = _ceil(source_planes, p.planes)
         neuron_rows = tiles * p.tile_groups
         plan = LayerPlan(
-            name=name, static=layer_static, input_planes=planes, groups=groups,
-            last_planes=planes - (groups - 1) * p.planes,
+            name=name, static=layer_static, planes=planes, levels=levels[number], groups=groups,
+            last_planes=source_planes - (groups - 1) * p.planes,
+            output_groups=output_groups[number],
             columns=columns, rows=rows, last_columns=columns - (rows - 1) * p.scan,
             source=0 if number == 0 else maps[(number - 1) % 2],
             destination=0 if layer.readout else maps[number % 2],
@@ -155,10 +171,14 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
             thresholds=used["thresholds"], readout=layer.readout)
         layers.append(plan)
         used["weights"] += tiles * columns
-        used["gains"] += neuron_rows * (planes if layer_static else 1)
+        used["gains"] += neuron_rows * planes
         used["biases"] += neuron_rows * (2 if layer.v_init else 1)
-        used["thresholds"] += neuron_rows
+        used["thresholds"] += neuron_rows * levels[number]
         _need(name, "tiles of neurons", tiles, 1 << TILE_WIDTH)
+        if plan.late:
+            # The fetcher counts them for each tile that it is ahead, a row of the queues at least.
+            _need(name, "groups of output planes in all steps", output_groups[number],
+                  Fetcher.most_pending // (p.queue_depth + EventQueue.in_flight))
         _need(name, "words of a weight bank up to here (weight_depth)",
               used["weights"], p.weight_depth)
         _need(name, "rows of gains up to here (gain_depth)", used["gains"], p.gain_depth)
@@ -167,7 +187,7 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
                   used[memory], p.neuron_depth)
         if layer.readout is not None:
             _need(name, "readout neurons (readout_depth)", layer.outputs, p.readout_depth)
-    return Plan(p, steps, output_groups, tuple(layers), frame_rows, frame_stride,
+    return Plan(p, steps, tuple(layers), frame_rows, frame_stride,
                 _ceil(network.inputs, p.lanes), frame_planes, used)
 
 

@@ -1,5 +1,5 @@
 """An integer network as the memory contents of a core."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,15 @@ from hw.shapes import FetchLayer, FireLayer, InputFrame
 from mapping.errors import MappingError
 from mapping.plan import LayerPlan, Plan, make_plan
 from model.bounds import bits_needed
-from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout, Reset, leak
+from model.network import (
+    DenseLayer,
+    InputCoding,
+    IntegerNetwork,
+    Readout,
+    Reset,
+    leak,
+    level_weights,
+)
 
 __all__ = ["Program", "compile_network"]
 
@@ -124,10 +132,10 @@ def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Prog
     for number, (layer, where) in enumerate(zip(network.layers, plan.layers, strict=True)):
         _check(network, number, layer, where, p)
         last = number == len(network.layers) - 1
-        memories["fetch"] += _fetch_layer(plan, where, first=number == 0, last=last)
+        memories["fetch"] += _fetch_layer(plan, number, last=last)
         memories["fire"] += _fire_layer(plan, layer, where, last=last)
         _place_weights(memories["weights"], layer, where, p)
-        _place_parameters(memories, layer, where, p)
+        _place_parameters(memories, layer, where, p, _plane_weights(network, number))
     return Program(network, plan, memories)
 
 
@@ -143,9 +151,9 @@ def _check(network: IntegerNetwork, number: int, layer: DenseLayer, where: Layer
         need(f"bits of a count of {kind} synapses (count_width)",
              int(np.count_nonzero(layer.weights == sign, axis=1).max()).bit_length(),
              p.count_width)
-        scale = where.input_planes - 1 if where.static else 0
+        heaviest = int(max(_plane_weights(network, number)))
         need(f"bits of gain_{kind} with the weight of the highest plane (gain_width)",
-             (int(gain.max()) << scale).bit_length() + 1, p.gain_width)
+             (int(gain.max()) * heaviest).bit_length() + 1, p.gain_width)
     bounds = network.bounds(number)
     low, high = int(bounds.current_low.min()), int(bounds.current_high.max())
     start = int(leak(layer.v_init, layer.leak))
@@ -160,19 +168,29 @@ def _check(network: IntegerNetwork, number: int, layer: DenseLayer, where: Layer
                          layer.membrane_max * network.timesteps), p.current_width)
 
 
-def _fetch_layer(plan: Plan, where: LayerPlan, *, first: bool, last: bool) -> list[int]:
+def _plane_weights(network: IntegerNetwork, number: int) -> Sequence[int]:
+    """Return what the planes of a layer's source in one step are worth."""
+    if number > 0:
+        return level_weights(network.layers[number - 1].z_max)
+    return [1 << bit for bit in range(network.input_bits)]
+
+
+def _fetch_layer(plan: Plan, number: int, *, last: bool) -> list[int]:
+    where, first = plan.layers[number], number == 0
     return _words(FetchLayer(plan.parameters), {
         "source": where.source, "last_row": where.rows - 1, "columns": where.last_columns,
         "last_group": where.groups - 1, "planes": where.last_planes, "last_tile": where.tiles - 1,
-        "weights": where.weights, "stride": where.columns, "pending": plan.output_groups,
-        "static": where.static, "first": first, "last": last,
+        "weights": where.weights, "stride": where.columns,
+        "pending": 0 if first else plan.layers[number - 1].output_groups,
+        "gives": where.output_groups, "late": where.late, "first": first, "last": last,
     })
 
 
 def _fire_layer(plan: Plan, layer: DenseLayer, where: LayerPlan, *, last: bool) -> list[int]:
     return _words(FireLayer(plan.parameters), {
         "last_tile": where.tiles - 1, "last_visit": where.last_visits - 1,
-        "last_step": plan.timesteps - 1, "last_plane": where.input_planes - 1,
+        "last_step": plan.timesteps - 1, "last_plane": where.planes - 1,
+        "last_level": where.levels - 1,
         "gains": where.gains, "biases": where.biases,
         "first_biases": where.first_biases, "thresholds": where.thresholds,
         "destination": where.destination, "rows": where.output_rows,
@@ -205,7 +223,7 @@ def _place_weights(banks: list[list[int]], layer: DenseLayer, where: LayerPlan,
 
 
 def _place_parameters(memories: dict[str, list], layer: DenseLayer, where: LayerPlan,
-                      p: CoreParameters) -> None:
+                      p: CoreParameters, plane_weights: Sequence[int]) -> None:
     """Append the rows of gains, biases and thresholds: ``neurons`` of a tile a row."""
     def rows(fill: int, width: int, *values: np.ndarray) -> list[int]:
         """Pad to whole tiles; pack the values of ``neurons`` neurons, ``width`` bits each."""
@@ -215,14 +233,16 @@ def _place_parameters(memories: dict[str, list], layer: DenseLayer, where: Layer
         return [sum((value & mask) << n * width for n, value in enumerate(row))
                 for row in padded.reshape(-1, p.neurons * len(values)).tolist()]
 
-    # A plane of a static input weighs 2**plane: its gains are scaled, so that the neuron units
-    # add the planes up without knowing what they are.
+    def by_tile(planes: list[list[int]]) -> list[int]:
+        """Return the rows of all planes of the first tile, then those of the second, and so on."""
+        return [row for first in range(0, where.tiles * p.tile_groups, p.tile_groups)
+                for plane in planes for row in plane[first:first + p.tile_groups]]
+
+    # The gains carry the weight of the plane, so that the neuron units add planes up without
+    # knowing what they are.
     gains = np.stack([layer.gain_plus, layer.gain_minus]).astype(np.int64)
-    planes = [rows(0, p.gain_width, *(gains << plane))
-              for plane in range(where.input_planes if where.static else 1)]
-    for first in range(0, where.tiles * p.tile_groups, p.tile_groups):
-        for plane in planes:
-            memories["gains"] += plane[first:first + p.tile_groups]
+    memories["gains"] += by_tile(
+        [rows(0, p.gain_width, *(gains * weight)) for weight in plane_weights])
 
     biases = layer.bias.astype(np.int64)
     memories["biases"] += rows(0, p.current_width, biases)
@@ -234,6 +254,7 @@ def _place_parameters(memories: dict[str, list], layer: DenseLayer, where: Layer
     # Neurons that a tile has too many, readouts, and those whose threshold is above every
     # membrane have one that is never reached.
     never = 1 << p.membrane_width - 1
-    thresholds = np.minimum(layer.threshold.astype(np.int64), never)
-    memories["thresholds"] += rows(never, p.membrane_width,
-                                   np.full_like(thresholds, never) if layer.readout else thresholds)
+    memories["thresholds"] += by_tile([
+        rows(never, p.membrane_width, np.full(layer.outputs, never) if layer.readout
+             else np.minimum(layer.threshold.astype(np.int64) * weight, never))
+        for weight in level_weights(layer.z_max)])

@@ -159,6 +159,7 @@ def _describe(layer: DenseLayer) -> dict[str, Any]:
         "readout": None if layer.readout is None else layer.readout.value,
         "v_init": layer.v_init,
         "membrane_bits": layer.membrane_bits,
+        "z_max": layer.z_max,
     } | {
         name: [int(array.min()), int(array.max())]
         for name in ("gain_plus", "gain_minus", "bias", "threshold")

@@ -110,14 +110,16 @@ def _reset_range(
     if layer.readout is not None:
         return low, high
     threshold = layer.threshold.astype(np.int64)
-    fires, always = high >= threshold, low >= threshold
-    if layer.reset is Reset.SOFT:
-        fired_low, fired_high = np.maximum(low, threshold) - threshold, high - threshold
+    soft = layer.reset is Reset.SOFT
+    # A hard reset does not ask how often the threshold is reached.
+    most = layer.z_max if soft else 1
+    counts_low, counts_high = (np.clip(end // threshold, 0, most) for end in (low, high))
+    if soft:
+        low, high = low - counts_low * threshold, high - counts_high * threshold
     else:
-        fired_low = fired_high = np.zeros_like(high)
-    quiet_low, quiet_high = low, np.minimum(high, threshold - 1)
-    stored_low = np.where(
-        always, fired_low, np.where(fires, np.minimum(quiet_low, fired_low), quiet_low))
-    stored_high = np.where(
-        always, fired_high, np.where(fires, np.maximum(quiet_high, fired_high), quiet_high))
-    return stored_low, stored_high
+        low, high = low * (1 - counts_low), high * (1 - counts_high)
+    # Between ends of different counts lie a membrane just below the next count, which keeps
+    # threshold - 1, and the one at that count, which becomes 0.
+    crossed = counts_low < counts_high
+    return (np.where(crossed, np.minimum(low, 0), low),
+            np.where(crossed, np.maximum(high, threshold - 1), high))

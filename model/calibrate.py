@@ -5,8 +5,8 @@ The ternary network's loss is::
     task + beta * mean over layers of (1 - cos(r, r_teacher)) + distillation * KL(teacher, student)
 
 ``r`` is a layer's firing-rate map of one sample (its spikes averaged over time), or its full spike
-map. The cosine ignores scale, so it does not fight the quantiser's scales. This is the closest
-formulation to what the abstract of ATW-SNN describes; its text was not available.
+map, counts as they are. The cosine ignores scale, so it does not fight the quantiser's scales. This
+is the closest formulation to what the abstract of ATW-SNN describes; its text was not available.
 """
 
 from __future__ import annotations

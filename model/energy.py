@@ -9,14 +9,15 @@ or wires. All figures are picojoules a sample, averaged over the samples.
     ternary          0.1 * adds + 6.4 * scalings + 0.1 * biases
 
 ``MAC`` are the multiply-accumulates of a static input: inputs * outputs, once a sample. ``SOP`` are
-spikes * outputs of every layer that takes spikes, the spikes being those of the full-precision
-network, as far as they are known.
+events * outputs of every layer that takes spikes, the events being those of the full-precision
+network, as far as they are known. An event is a spike; of spikes that count to more than 1 it is a
+set bit of a count's *bit planes* (`model.network.level_planes`), in both networks.
 
-``adds`` are counted, not estimated: every spike, and every set bit of a static input, with every
+``adds`` are counted, not estimated: every event, and every set bit of a static input, with every
 weight of its column that is not 0, is one 32-bit integer addition. (The core counts them with a few
 full adders each.) A *scaling* is gain_plus * P - gain_minus * N, added to the current: two 32-bit
-products and two additions. The core does one for each neuron and step; where the input is static,
-one for each neuron and *bit plane*, once a sample, silent planes too. ``biases`` are one addition
+products and two additions. The core does one for each neuron, step and bit plane, silent planes
+too; where the input is static, its planes are those of one step. ``biases`` are one addition
 for each neuron and step. What both networks do alike (leak, integrate, compare, reset) is counted
 for neither; that folding leaves the reference a bias too is not held against it.
 
@@ -25,7 +26,8 @@ Lemaire et al. 2022, "An analytical estimation of spiking neural networks energy
 convolutional form carried over to fully connected layers by us). Each event is read; it reads the
 weights of all outputs, and each weight that is not 0 (in the reference: each) reads and writes a
 membrane; each neuron and step reads and writes its membrane; parameters are read where they are
-used; each spike is written. Events are addresses, of a static input with the number of the bit.
+used, a threshold once for each bit plane of the spikes; each event is written. Events are
+addresses, with the number of the plane where there are several.
 The sums of a static input wait in registers, in both networks. Widths are the stored ones: 2 bits
 a weight, ``membrane_bits``, parameters as the network file has them; 32 bits for all numbers of the
 reference, whose static input is bytes. Two prices are put on the same accesses:
@@ -51,7 +53,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from model.network import DenseLayer, InputCoding, IntegerNetwork
+from model.network import DenseLayer, InputCoding, IntegerNetwork, level_planes, level_weights
 from model.network_format import stored_arrays
 
 if TYPE_CHECKING:
@@ -80,13 +82,16 @@ class LayerEnergy:
     density
         Fraction of weights that are not 0.
     input_activity
-        Set fraction of the input's bits: of all spikes that could be, or of a static input's bits.
+        Set fraction of the input's bits: of all bit planes of spikes, or of a static input's bits.
     spike_rate
-        Spikes a neuron and step; None for a readout layer.
+        Spikes a neuron and step, whatever they count; None for a readout layer.
+    mean_count
+        What they count a neuron and step: the same if they are binary; None for a readout layer.
     reference_rate
-        The same of the full-precision network.
+        Set fraction of the bit planes of the full-precision network's spikes: of binary spikes,
+        spikes a neuron and step; None for a readout layer.
     events
-        Spikes or set bits that the layer takes, a sample.
+        Spikes, or set bits of their counts or of a static input, that the layer takes, a sample.
     adds
         Integer additions on weights, a sample.
     scalings
@@ -104,6 +109,7 @@ class LayerEnergy:
     density: float
     input_activity: float
     spike_rate: float | None
+    mean_count: float | None
     reference_rate: float | None
     events: float
     adds: float
@@ -187,8 +193,9 @@ def energy(
     trace
         What it recorded for them.
     float_activity
-        Spikes a neuron and step of each spiking layer of the full-precision network, each 0..1;
-        None takes those of the ternary network.
+        Set fraction of the bit planes of each spiking layer's spikes in the full-precision network
+        (of binary ones, spikes a neuron and step), each 0..1; None takes those of the ternary
+        network.
 
     Raises
     ------
@@ -203,7 +210,9 @@ def energy(
     if len(trace.classes) != len(inputs) or len(trace.spikes) != spiking:
         raise ValueError(f"Trace must be recorded, of the {len(inputs)} samples given, not of "
                          f"{len(trace.classes)} with {len(trace.spikes)} layers of spikes")
-    rates = [float(spikes.mean()) for spikes in trace.spikes]
+    planes = [level_planes(spikes, layer.z_max)
+              for spikes, layer in zip(trace.spikes, network.layers, strict=False)]
+    rates = [float(bits.mean()) for bits in planes]
     reference = rates if float_activity is None else [float(rate) for rate in float_activity]
     if len(reference) != spiking or not all(0 <= rate <= 1 for rate in reference):
         raise ValueError(f"Activity must be {spiking} rates of 0..1, not {float_activity!r}")
@@ -212,14 +221,17 @@ def energy(
     layers = []
     for number, layer in enumerate(network.layers):
         if number:
+            bits = planes[number - 1]
+            slots = steps * bits.shape[-1]
             source = _Source(
-                events=trace.spikes[number - 1].sum(axis=1).mean(axis=0),
-                slots=steps, reference_events=reference[number - 1] * steps * layer.inputs)
+                events=bits.sum(axis=(1, 3)).mean(axis=0), planes=bits.shape[-1], slots=slots,
+                reference_events=reference[number - 1] * slots * layer.inputs)
         else:
             source = _input_source(network, inputs)
         readout = layer.readout is not None
         layers.append(_layer_energy(
             layer, source, steps,
+            spikes=None if readout else trace.spikes[number],
             rate=None if readout else rates[number],
             reference_rate=None if readout else reference[number]))
     return EnergyReport(tuple(layers), len(inputs))
@@ -232,16 +244,19 @@ class _Source:
     Members
     -------
     events
-        float (inputs,): spikes or set bits of each input, a sample.
+        float (inputs,): set bits of each input, a sample.
+    planes
+        Bits of an input in a step.
     slots
-        How many there could be of each input.
+        How many set bits there could be of each input, a sample.
     reference_events
-        Spikes of the full-precision network, a sample; of a static input: inputs that are not 0.
+        The same sum of the full-precision network; of a static input: inputs that are not 0.
     static
         Whether the current is computed once, from multi-bit inputs.
     """
 
     events: np.ndarray
+    planes: int
     slots: int
     reference_events: float
     static: bool = False
@@ -252,10 +267,12 @@ def _input_source(network: IntegerNetwork, inputs: np.ndarray) -> _Source:
     if network.input is InputCoding.STATIC:
         values = inputs.astype(np.uint8)
         return _Source(
-            events=np.bitwise_count(values).mean(axis=0), slots=network.input_bits,
+            events=np.bitwise_count(values).mean(axis=0), planes=network.input_bits,
+            slots=network.input_bits,
             reference_events=float(np.count_nonzero(values, axis=1).mean()), static=True)
     events = inputs.sum(axis=1, dtype=np.int64).mean(axis=0)
-    return _Source(events=events, slots=network.timesteps, reference_events=float(events.sum()))
+    return _Source(events=events, planes=1, slots=network.timesteps,
+                   reference_events=float(events.sum()))
 
 
 class _Accesses(NamedTuple):
@@ -304,25 +321,26 @@ class _Cost:
 
 
 def _layer_energy(
-    layer: DenseLayer, source: _Source, steps: int,
+    layer: DenseLayer, source: _Source, steps: int, spikes: np.ndarray | None,
     rate: float | None, reference_rate: float | None,
 ) -> LayerEnergy:
-    """Count one layer by both models."""
+    """Count one layer by both models; the rates are set fractions of its bit planes."""
     events = float(source.events.sum())
     adds = float(source.events @ np.count_nonzero(layer.weights, axis=0))
-    scalings = layer.outputs * (source.slots if source.static else steps)
-    neuron_steps = layer.outputs * steps
-    own = _ternary(layer, source, events, adds, scalings, steps, (rate or 0.0) * neuron_steps)
+    scalings = layer.outputs * source.slots
+    bits_out = layer.outputs * steps * _planes(layer)
+    own = _ternary(layer, source, events, adds, scalings, steps, (rate or 0.0) * bits_out)
 
-    spikes_out = (reference_rate or 0.0) * neuron_steps
-    skipping = _full_precision(layer, source, source.reference_events, steps, spikes_out)
+    events_out = (reference_rate or 0.0) * bits_out
+    skipping = _full_precision(layer, source, source.reference_events, steps, events_out)
     reference = _full_precision(
         layer, source, layer.inputs if source.static else source.reference_events, steps,
-        spikes_out)
+        events_out)
     return LayerEnergy(
         density=np.count_nonzero(layer.weights) / layer.weights.size,
         input_activity=events / (layer.inputs * source.slots),
-        spike_rate=rate,
+        spike_rate=None if spikes is None else np.count_nonzero(spikes) / spikes.size,
+        mean_count=None if spikes is None else float(spikes.mean()),
         reference_rate=reference_rate,
         events=events,
         adds=adds,
@@ -343,14 +361,15 @@ def _layer_energy(
 
 def _ternary(
     layer: DenseLayer, source: _Source, events: float, adds: float, scalings: int, steps: int,
-    spikes_out: float,
+    events_out: float,
 ) -> _Cost:
     """Return what the ternary layer does."""
     outputs, neuron_steps = layer.outputs, layer.outputs * steps
     # A set bit of a static input is an input's address and the number of the bit.
-    event_bits = _address_bits(layer.inputs) + (_address_bits(source.slots) if source.static else 0)
+    event_bits = _address_bits(layer.inputs) + (
+        _address_bits(source.planes) if source.static else _plane_bits(source.planes))
     uses = {"gain_plus": scalings, "gain_minus": scalings,
-            "bias": neuron_steps, "threshold": neuron_steps}
+            "bias": neuron_steps, "threshold": neuron_steps * _planes(layer)}
     parameters = (
         _Accesses(uses[name], array.size, 8 * array.itemsize)
         for name, array in stored_arrays(layer).items() if name != "weights")
@@ -358,18 +377,18 @@ def _ternary(
     return _Cost(
         ops=adds * ADD_INT32 + scalings * SCALING + neuron_steps * ADD_INT32,
         overhead=(events * ADDRESSING + neuron_steps * ADD_INT32 * (1 + len(layer.leak))
-                  + spikes_out * ADD_INT32),
+                  + events_out * ADD_INT32),
         accesses=(
             _Accesses(events, layer.inputs, event_bits),
             _Accesses(events * outputs, layer.weights.size, 2),
             _Accesses(2 * integrations, outputs, layer.membrane_bits),
             *parameters,
-            _Accesses(spikes_out, outputs, _address_bits(outputs)),
+            _Accesses(events_out, outputs, _address_bits(outputs) + _plane_bits(_planes(layer))),
         ))
 
 
 def _full_precision(
-    layer: DenseLayer, source: _Source, events: float, steps: int, spikes_out: float,
+    layer: DenseLayer, source: _Source, events: float, steps: int, events_out: float,
 ) -> _Cost:
     """Return what the full-precision layer does."""
     outputs, neuron_steps = layer.outputs, layer.outputs * steps
@@ -377,19 +396,29 @@ def _full_precision(
     # With a static input, products, bias and their sum are the same in every step.
     biases = outputs if source.static else neuron_steps
     integrations = neuron_steps + (0.0 if source.static else synapses)
-    event_bits = 8 if source.static else _address_bits(layer.inputs)
+    event_bits = 8 if source.static else _address_bits(layer.inputs) + _plane_bits(source.planes)
     return _Cost(
         ops=synapses * (MUL_FP32 + ADD_FP32 if source.static else ADD_FP32),
         overhead=(events * ADDRESSING + biases * ADD_FP32
                   + neuron_steps * (ADD_FP32 + (MUL_FP32 if layer.leak else 0.0))
-                  + spikes_out * ADD_FP32),
+                  + events_out * ADD_FP32),
         accesses=(
             _Accesses(events, layer.inputs, event_bits),
             _Accesses(synapses, layer.weights.size, 32),
             _Accesses(2 * integrations, outputs, 32),
             _Accesses(biases, outputs, 32),
-            _Accesses(spikes_out, outputs, _address_bits(outputs)),
+            _Accesses(events_out, outputs, _address_bits(outputs) + _plane_bits(_planes(layer))),
         ))
+
+
+def _planes(layer: DenseLayer) -> int:
+    """Return the number of bit planes of a layer's spikes."""
+    return len(level_weights(layer.z_max))
+
+
+def _plane_bits(planes: int) -> int:
+    """Return the width of a plane's number: 0 if there is only one plane."""
+    return (planes - 1).bit_length()
 
 
 def _address_bits(words: int) -> int:

@@ -42,7 +42,8 @@ __all__ = ["FoldError", "FoldReport", "FoldSettings", "LayerFold", "RealLayer", 
 MAX_SHIFT = 7
 GAIN_MAX = 255                       # 8 bits
 VALUE_MAX = (1 << 19) - 1            # bias and threshold: 20 bits, signed
-INPUT_SCALE = 1 / 255                # of an 8-bit input value
+INPUT_MAX = 255                      # of an 8-bit input value
+INPUT_SCALE = 1 / INPUT_MAX
 CONSTANT_LEVELS = 1 << 12            # resolution of a neuron that has no input
 MOST_CHANGES = 0.01                  # share of the samples
 MOST_NOISE = 0.1
@@ -70,7 +71,7 @@ class FoldSettings:
     saturate : bool
         Whether a layer that would need a wider membrane gets this one and saturates. What that
         costs is measured together with the rounding, and is usually nothing: a membrane so far
-        from its threshold fires, or stays silent, at either width.
+        from its thresholds fires z_max, or stays silent, at either width.
     """
 
     samples: int = 5000
@@ -92,6 +93,7 @@ class RealLayer(NamedTuple):
     """A trained layer as real numbers a count; float64 (outputs,) unless stated."""
 
     signs: np.ndarray                   #: int8 (outputs, inputs) in {-1, 0, 1}
+    source_max: int                     #: largest count of an input
     plus: np.ndarray                    #: >= 0
     minus: np.ndarray                   #: >= 0
     bias: np.ndarray
@@ -99,6 +101,7 @@ class RealLayer(NamedTuple):
     v_init: float                       #: initial membrane; 0 for a readout layer
     leak: tuple[int, ...]
     reset: Reset
+    z_max: int                          #: largest count of a spike; 1 for a readout layer
     readout: Readout | None
 
 
@@ -152,7 +155,7 @@ class FoldReport:
 class _Reference(NamedTuple):
     """What the float network does with the samples."""
 
-    spikes: tuple[np.ndarray, ...]     # bool (samples, steps, neurons)
+    spikes: tuple[np.ndarray, ...]     # uint8 (samples, steps, neurons), counts
     logits: np.ndarray                 # float64 (samples, classes)
 
 
@@ -190,8 +193,7 @@ def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.n
         return _compare(reference, network, unit, inputs, labels)
 
     if settings.shifts is None:
-        finest = [_finest_shift(real, number, model.timesteps, coding, settings)
-                  for number, real in enumerate(layers)]
+        finest = [_finest_shift(real, model.timesteps, settings) for real in layers]
         shifts = list(finest)
         for number in range(len(layers)):
             costs = {}
@@ -221,18 +223,19 @@ def real_layers(model: SpikingNetwork, coding: Coding) -> list[RealLayer]:
         If a layer is not ternary or holds a number that is not finite.
     """
     real = []
-    scale = INPUT_SCALE if coding is Coding.STATIC else 1.0
+    scale, source_max = (INPUT_SCALE, INPUT_MAX) if coding is Coding.STATIC else (1.0, 1)
     for number, layer in enumerate([*model.spiking_layers(), model.readout]):
-        real.append(_real_layer(layer, scale, f"layer {number}"))
-        scale = 1.0
+        real.append(_real_layer(layer, scale, source_max, f"layer {number}"))
+        scale, source_max = 1.0, real[-1].z_max
     return real
 
 
 def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer, np.ndarray]:
     """Round a layer to integers at a shift.
 
-    A channel whose threshold, bias or gain would leave its range gets a unit coarser by a power
-    of two. Such a neuron hardly depends on its inputs, or hardly on one sign of them.
+    A channel whose highest level (z_max thresholds), bias or gain would leave its range gets a unit
+    coarser by a power of two. Such a neuron hardly depends on its inputs, or hardly on one sign of
+    them.
 
     Returns
     -------
@@ -251,7 +254,7 @@ def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer, np.ndarray]:
     unit = _best_unit(real, base, shift, shared)
     level = np.maximum(threshold, np.abs(real.bias)) / CONSTANT_LEVELS
     unit = np.where(base > 0, unit, np.where(level > 0, level, 1.0))
-    excess = np.maximum(np.maximum(threshold, np.abs(real.bias)) / VALUE_MAX,
+    excess = np.maximum(np.maximum(real.z_max * threshold, np.abs(real.bias)) / VALUE_MAX,
                         largest / GAIN_MAX) / unit
     if shared:
         excess[:] = excess.max()
@@ -266,7 +269,7 @@ def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer, np.ndarray]:
         bias=rounded(real.bias),
         threshold=np.maximum(rounded(threshold), 1) if spiking else rounded(threshold),
         leak=real.leak, reset=real.reset, v_init=int(np.rint(real.v_init / unit[0])),
-        membrane_bits=32, readout=real.readout)
+        membrane_bits=32, z_max=real.z_max, readout=real.readout)
     return layer, unit
 
 
@@ -277,7 +280,8 @@ def rounding_cost(model: SpikingNetwork, network: IntegerNetwork, inputs: np.nda
     return _compare(_execute_float(model, inputs), network, unit, inputs, labels)
 
 
-def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, where: str) -> RealLayer:
+def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, source_max: int,
+                where: str) -> RealLayer:
     """Multiply out one layer in float64."""
     if layer.quantiser is None:
         raise FoldError(f"{where}: weights are full precision; only ternary layers can be folded")
@@ -302,9 +306,10 @@ def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, where: str) ->
     if isinstance(layer, SpikingLayer):
         threshold = float(exact(layer.firing_threshold()))
         neuron = layer.neuron
-        return RealLayer(signs, plus, minus, bias, np.full(len(bias), threshold),
-                         neuron.v_init * threshold, neuron.leak, neuron.reset, None)
-    return RealLayer(signs, plus, minus, bias, None, 0.0, layer.leak, Reset.SOFT, layer.readout)
+        return RealLayer(signs, source_max, plus, minus, bias, np.full(len(bias), threshold),
+                         neuron.v_init * threshold, neuron.leak, neuron.reset, neuron.z_max, None)
+    return RealLayer(signs, source_max, plus, minus, bias, None, 0.0, layer.leak, Reset.SOFT, 1,
+                     layer.readout)
 
 
 def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool) -> np.ndarray:
@@ -319,27 +324,25 @@ def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool) -> n
     return np.take_along_axis(units[:, 0], error.argmin(0)[None], 0)[0]
 
 
-def _membrane_bits(layer: DenseLayer, number: int, timesteps: int, coding: Coding) -> int:
+def _membrane_bits(layer: DenseLayer, source_max: int, timesteps: int) -> int:
     """Return the width at which no input can make a membrane saturate."""
-    source = 255 if number == 0 and coding is Coding.STATIC else 1
-    return max(2, layer_bounds(layer, source, timesteps).membrane_bits)
+    return max(2, layer_bounds(layer, source_max, timesteps).membrane_bits)
 
 
-def _sized(layer: DenseLayer, number: int, timesteps: int, coding: Coding,
+def _sized(layer: DenseLayer, number: int, source_max: int, timesteps: int,
            settings: FoldSettings) -> DenseLayer:
     """Give a layer its membrane width."""
-    need = _membrane_bits(layer, number, timesteps, coding)
+    need = _membrane_bits(layer, source_max, timesteps)
     if need > settings.membrane_bits and not settings.saturate:
         raise FoldError(f"layer {number}: membranes need {need} bits, the limit is "
                         f"{settings.membrane_bits}, and they may not saturate")
     return dataclasses.replace(layer, membrane_bits=min(need, settings.membrane_bits))
 
 
-def _finest_shift(real: RealLayer, number: int, timesteps: int, coding: Coding,
-                  settings: FoldSettings) -> int:
+def _finest_shift(real: RealLayer, timesteps: int, settings: FoldSettings) -> int:
     """Return the largest shift at which the layer can't saturate, 0 if there is none."""
     for shift in range(MAX_SHIFT, 0, -1):
-        need = _membrane_bits(round_layer(real, shift)[0], number, timesteps, coding)
+        need = _membrane_bits(round_layer(real, shift)[0], real.source_max, timesteps)
         if need <= settings.membrane_bits:
             return shift
     return 0
@@ -350,8 +353,8 @@ def _integer_network(layers: Sequence[RealLayer], shifts: Sequence[int], timeste
                      metadata: Mapping[str, str]) -> tuple[IntegerNetwork, float]:
     """Round all layers; return the network and the readout's unit."""
     rounded = [round_layer(real, shift) for real, shift in zip(layers, shifts, strict=True)]
-    sized = tuple(_sized(layer, number, timesteps, coding, settings)
-                  for number, (layer, _) in enumerate(rounded))
+    sized = tuple(_sized(layer, number, real.source_max, timesteps, settings)
+                  for number, (real, (layer, _)) in enumerate(zip(layers, rounded, strict=True)))
     unit = float(rounded[-1][1][0])
     static = coding is Coding.STATIC
     network = IntegerNetwork(
@@ -379,7 +382,7 @@ def _execute_float(model: SpikingNetwork, inputs: np.ndarray) -> _Reference:
     spikes, logits = [], []
     for start in range(0, len(inputs), BATCH):
         activity = model(as_inputs(inputs[start:start + BATCH]))
-        spikes.append([layer.transpose(0, 1).numpy() > 0 for layer in activity.spikes])
+        spikes.append([layer.transpose(0, 1).byte().numpy() for layer in activity.spikes])
         logits.append(activity.logits.double().numpy())
     return _Reference(tuple(np.concatenate(layer) for layer in zip(*spikes, strict=True)),
                       np.concatenate(logits))

@@ -32,8 +32,8 @@ class Trace:
     Members
     -------
     spikes
-        bool (N, T, outputs), one for each spiking layer: all but the readout. Empty if the
-        execution was not recorded.
+        uint8 (N, T, outputs), one for each spiking layer, all but the readout: counts 0..z_max.
+        Empty if the execution was not recorded.
     membranes
         int32 (N, T, outputs), one for each layer, the readout included: what is stored after the
         step, so after saturation and reset. Empty if the execution was not recorded.
@@ -116,16 +116,17 @@ class _Layer:
     def step(
         self, membrane: torch.Tensor, current: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the stored membrane, int64, and the spikes, bool, after one step."""
+        """Return the stored membrane and the counts of the spikes, int64, after one step."""
         layer = self.spec
         membrane = leak(membrane, layer.leak) + current
         membrane = membrane.clamp(layer.membrane_min, layer.membrane_max)
         if layer.readout is not None:
-            return membrane, torch.zeros_like(membrane, dtype=torch.bool)
-        spikes = membrane >= self.threshold
+            return membrane, torch.zeros_like(membrane)
+        # A negative membrane is silent; it is never divided.
+        spikes = (membrane.clamp(min=0) // self.threshold).clamp(max=layer.z_max)
         if layer.reset is Reset.SOFT:
             return membrane - spikes * self.threshold, spikes
-        return membrane.masked_fill(spikes, 0), spikes
+        return membrane.masked_fill(spikes > 0, 0), spikes
 
 
 @torch.inference_mode()
@@ -158,7 +159,7 @@ def _run(
 def _steps(layer: _Layer, current: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a layer's membranes and spikes of all steps from its currents, all (N, T, outputs)."""
     membranes = torch.empty(current.shape, dtype=torch.int64)
-    spikes = torch.empty(current.shape, dtype=torch.bool)
+    spikes = torch.empty(current.shape, dtype=torch.uint8)
     membrane = torch.full_like(current[:, 0], layer.spec.v_init)
     for step in range(current.shape[1]):
         membrane, spikes[:, step] = layer.step(membrane, current[:, step])

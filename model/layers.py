@@ -27,7 +27,7 @@ class Activity(NamedTuple):
     """What a network did with a batch."""
 
     logits: torch.Tensor                    #: (samples, classes), readout divided by the steps
-    spikes: tuple[torch.Tensor, ...]        #: (steps, samples, neurons) of each spiking layer
+    spikes: tuple[torch.Tensor, ...]        #: counts (steps, samples, neurons), each spiking layer
 
 
 def as_inputs(encoded: np.ndarray) -> torch.Tensor:
@@ -41,7 +41,7 @@ def as_inputs(encoded: np.ndarray) -> torch.Tensor:
 
 
 class Dense(nn.Module):
-    """Weights and batch norm: spikes or pixels in, current out.
+    """Weights and batch norm: counts of spikes, or pixels, in, current out.
 
     Parameters
     ----------

@@ -1,15 +1,16 @@
 """The integer network: the only thing that crosses from training to hardware.
 
 It is pure integers, immutable and valid by construction. With ``s_i[t]`` the input counts of a
-layer at step ``t`` (spikes, or pixels of 0..2^bits-1 for a static input) and ``w_oi`` its ternary
-weights, output neuron ``o`` computes::
+layer at step ``t`` (the ``z`` of the layer before, or pixels of 0..2^bits-1 for a static input) and
+``w_oi`` its ternary weights, output neuron ``o`` computes::
 
     P = sum(s_i[t] where w_oi = +1)        N = sum(s_i[t] where w_oi = -1)
     I = gain_plus_o * P - gain_minus_o * N + bias_o
     v = leak(v) + I                        # leak(v) = v - (v >> k1) [- (v >> k2)], floor shifts
     v = saturate(v, membrane_bits)         # two's complement, both ends
-    z = v >= threshold_o                   # a readout layer stops here: it neither fires nor resets
-    v = v - z * threshold_o                # soft reset;   hard reset:  v = 0 where z
+    # A readout layer stops here: it neither fires nor resets.
+    z = 0 if v < threshold_o else min(v // threshold_o, z_max)     # z_max = 1: a binary spike
+    v = v - z * threshold_o                # soft reset;   hard reset:  v = 0 where z > 0
 
 ``docs/numerics.md`` is the same with test vectors.
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DenseLayer", "InputCoding", "IntegerNetwork", "NetworkError", "Readout", "Reset", "leak",
+    "level_planes", "level_weights",
 ]
 
 # Together these keep every current below 2^60, so that 64-bit arithmetic is exact everywhere.
@@ -40,6 +42,7 @@ MAX_LAYERS = 64
 MAX_TIMESTEPS = 4096
 MAX_INPUT_BITS = 8
 MAX_SHIFT = 15
+MAX_LEVELS = 15
 MAX_METADATA = 1 << 16
 
 INT32_MAX = (1 << 31) - 1
@@ -84,7 +87,7 @@ class InputCoding(enum.Enum):
 class Reset(enum.Enum):
     """What a spike does to the membrane."""
 
-    #: The threshold is subtracted once.
+    #: The threshold is subtracted once for each count of the spike.
     SOFT = "soft"
     #: The membrane becomes 0.
     HARD = "hard"
@@ -125,6 +128,42 @@ def leak(membrane: V, shifts: tuple[int, ...]) -> V:
     return leaked
 
 
+def level_weights(z_max: int) -> tuple[int, ...]:
+    """Return what each bit plane of counts 0..z_max is worth, the largest first.
+
+    There are as few planes as can tell the counts apart, and all of them together are worth z_max:
+    1, 2, 4, ..., and one for what is left. Then every count is the sum of the planes that taking
+    the largest weight that fits, again and again, sets.
+
+    Parameters
+    ----------
+    z_max
+        At least 1.
+    """
+    weights = [1 << plane for plane in range(z_max.bit_length() - 1)]
+    return tuple(sorted([*weights, z_max - sum(weights)], reverse=True))
+
+
+def level_planes(counts: np.ndarray, z_max: int) -> np.ndarray:
+    """Split counts into bit planes of the weights `level_weights`.
+
+    Parameters
+    ----------
+    counts
+        Integers or bool (...), 0..z_max.
+
+    Returns
+    -------
+    np.ndarray
+        bool (..., planes).
+    """
+    planes = []
+    for weight in level_weights(z_max):
+        planes.append(counts >= weight)
+        counts = np.where(planes[-1], counts - weight, counts)
+    return np.stack(planes, axis=-1)
+
+
 @dataclass(frozen=True, eq=False)
 class DenseLayer:
     """A fully connected layer of integer neurons; see the module for the equations.
@@ -150,6 +189,8 @@ class DenseLayer:
         The membrane before step 0, within the membrane width.
     membrane_bits
         2..32: the two's complement width that membranes saturate to.
+    z_max
+        1..15: the largest count of a spike; 1 for a readout layer, because it does not fire.
     readout
         None for a spiking layer, otherwise how the result is read.
 
@@ -168,6 +209,7 @@ class DenseLayer:
     reset: Reset = Reset.SOFT
     v_init: int = 0
     membrane_bits: int = 32
+    z_max: int = 1
     readout: Readout | None = None
 
     def __post_init__(self) -> None:
@@ -202,6 +244,9 @@ class DenseLayer:
         self._set("leak", tuple(_integer(k, "leak", 1, MAX_SHIFT) for k in self.leak))
         self._set("membrane_bits", _integer(self.membrane_bits, "membrane_bits", 2, 32))
         self._set("v_init", _integer(self.v_init, "v_init", self.membrane_min, self.membrane_max))
+        self._set("z_max", _integer(self.z_max, "z_max", 1, MAX_LEVELS))
+        if self.readout is not None and self.z_max != 1:
+            raise NetworkError(f"is {self.z_max} for a readout layer", "z_max", 1)
 
     def _set(self, name: str, value: object) -> None:
         """Store a normalised field in spite of the class being frozen."""
@@ -296,7 +341,8 @@ class IntegerNetwork:
     def bounds(self, layer: int) -> "LayerBounds":
         """Return the ranges of one layer that no input can leave; see `model.bounds`."""
         from model.bounds import layer_bounds
-        source_max = self.input_max if layer in (0, -len(self.layers)) else 1
+        first = layer in (0, -len(self.layers))
+        source_max = self.input_max if first else self.layers[layer - 1].z_max
         return layer_bounds(self.layers[layer], source_max, self.timesteps)
 
     def save(self, path: str | os.PathLike[str]) -> None:

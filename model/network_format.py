@@ -34,7 +34,8 @@ from model.network import (
 __all__ = ["FORMAT", "VERSION", "encode", "pack_trits", "read", "stored_arrays", "unpack_trits"]
 
 FORMAT = "ternspike integer network"
-VERSION = 1
+#: What `encode` writes. Version 1, which has no z_max (it is 1), can be read, too.
+VERSION = 2
 
 # The one key of safetensors' metadata; its value is our JSON document.
 DOCUMENT_KEY = "ternspike"
@@ -60,7 +61,8 @@ E = TypeVar("E", bound=enum.Enum)
 _DOCUMENT_FIELDS = {
     "format", "version", "input", "input_bits", "timesteps", "layers", "metadata"}
 _LAYER_FIELDS = {
-    "kind", "inputs", "outputs", "leak", "reset", "v_init", "membrane_bits", "readout"}
+    1: {"kind", "inputs", "outputs", "leak", "reset", "v_init", "membrane_bits", "readout"}}
+_LAYER_FIELDS[2] = _LAYER_FIELDS[1] | {"z_max"}
 
 
 def pack_trits(weights: np.ndarray) -> np.ndarray:
@@ -168,6 +170,7 @@ def _describe(layer: DenseLayer) -> dict[str, object]:
         "reset": layer.reset.value,
         "v_init": layer.v_init,
         "membrane_bits": layer.membrane_bits,
+        "z_max": layer.z_max,
         "readout": None if layer.readout is None else layer.readout.value,
     }
 
@@ -226,8 +229,8 @@ def _document(header: dict[str, Any]) -> dict[str, Any]:
     if document.get("format") != FORMAT:
         raise NetworkError(f"is {short(document.get('format'))}", "format", repr(FORMAT))
     version = document.get("version")
-    if type(version) is not int or version != VERSION:
-        raise NetworkError(f"is {short(version)}", "version", f"version {VERSION}")
+    if type(version) is not int or version not in _LAYER_FIELDS:
+        raise NetworkError(f"is {short(version)}", "version", f"versions 1..{VERSION}")
     _exact_fields(document, _DOCUMENT_FIELDS, DOCUMENT_KEY)
 
     layers = document["layers"]
@@ -238,7 +241,7 @@ def _document(header: dict[str, Any]) -> dict[str, Any]:
         where = f"layer {number}"
         if not isinstance(layer, dict):
             raise NetworkError(f"is {short(layer)}", where, "an object")
-        _exact_fields(layer, _LAYER_FIELDS, where)
+        _exact_fields(layer, _LAYER_FIELDS[version], where)
         if layer["kind"] != "dense":
             raise NetworkError(f"is of kind {short(layer['kind'])}", where, "'dense'")
         for name in ("inputs", "outputs"):
@@ -307,6 +310,7 @@ def _layer(
             reset=_member(Reset, description["reset"], "reset"),
             v_init=description["v_init"],
             membrane_bits=description["membrane_bits"],
+            z_max=description.get("z_max", 1),
             readout=None if readout is None else _member(Readout, readout, "readout"),
         )
     except NetworkError as error:

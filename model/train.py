@@ -195,7 +195,7 @@ def _train(recipe: Recipe, dataset: Dataset, seed: int,
     labels = _spread(dataset.train_y, recipe.fold.samples)
     network, fold_report = fold(student, recipe.coding, calibration, labels, recipe.fold,
                                 metadata={"dataset": dataset.name, "arch": recipe.arch,
-                                          "seed": str(seed)})
+                                          "levels": str(recipe.neuron.z_max), "seed": str(seed)})
     rounding = rounding_cost(student, network, test, dataset.test_y)
     return TrainingResult(
         recipe, seed, teacher, student, network,

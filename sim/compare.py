@@ -16,7 +16,7 @@ class Golden(Protocol):
 
     @property
     def spikes(self) -> tuple[np.ndarray, ...]:
-        """Spikes, bool (samples, steps, neurons) of each spiking layer."""
+        """Spikes, uint8 (samples, steps, neurons) of each spiking layer."""
         ...
 
     @property

@@ -79,7 +79,7 @@ def decode_readouts(records: np.ndarray, parameters: CoreParameters, outputs: in
 
 
 def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Sequence[int],
-                 timesteps: int, samples: int, *, first: int = 0
+                 weights: Sequence[Sequence[int]], timesteps: int, samples: int, *, first: int = 0
                  ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Take the trace apart.
 
@@ -91,6 +91,8 @@ def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Seque
         Of the core.
     outputs
         Neurons of each layer, readout last.
+    weights
+        What the planes of each layer's spikes are worth.
     timesteps
         Steps of a sample.
     samples
@@ -101,7 +103,7 @@ def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Seque
     Returns
     -------
     tuple
-        Spikes, bool (samples, steps, neurons) for each layer but the last, and membranes, int32
+        Spikes, uint8 (samples, steps, neurons) for each layer but the last, and membranes, int32
         of the same shape for every layer.
 
     Raises
@@ -110,14 +112,15 @@ def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Seque
         If visits are missing, or not in the order of the program.
     """
     lanes, width = parameters.lanes, parameters.neurons
-    expected = np.array(list(_visits(parameters, outputs, timesteps)), np.int64)
+    levels = [len(each) for each in weights]
+    expected = np.array(list(_visits(parameters, outputs, levels, timesteps)), np.int64)
     layout = trace_layout(parameters)
     _check_visits(records, layout, expected, samples, first)
 
     padded = [-(-count // width) for count in outputs]
-    spikes = [np.zeros((samples, timesteps, groups, width), bool) for groups in padded]
+    spikes = [np.zeros((samples, timesteps, groups, width), np.uint8) for groups in padded]
     membranes = [np.zeros((samples, timesteps, groups, width), np.int32) for groups in padded]
-    layers, tiles, steps, groups = expected.T
+    layers, tiles, steps, level_of, groups = expected.T
     places = tiles * (lanes // width) + groups
 
     whole = max(1, _BLOCK // len(expected))
@@ -127,10 +130,11 @@ def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Seque
         fired = _field(words, layout, "spikes").reshape(-1, len(expected), width)
         stored = unpack(layout["membranes"].shape, _field(words, layout, "membranes", packed=True))
         stored = stored.reshape(-1, len(expected), width)
-        for layer in range(len(outputs)):
-            of = np.flatnonzero(layers == layer)
-            spikes[layer][part, steps[of], places[of]] = fired[:, of]
-            membranes[layer][part, steps[of], places[of]] = stored[:, of]
+        for layer, worth in enumerate(weights):
+            for level, weight in enumerate(worth):
+                of = np.flatnonzero((layers == layer) & (level_of == level))
+                spikes[layer][part, steps[of], places[of]] += fired[:, of] * np.uint8(weight)
+                membranes[layer][part, steps[of], places[of]] = stored[:, of]
 
     def trimmed(arrays):
         return tuple(array.reshape(samples, timesteps, -1)[:, :, :count]
@@ -139,22 +143,23 @@ def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Seque
     return trimmed(spikes)[:-1], trimmed(membranes)
 
 
-def _visits(parameters: CoreParameters, outputs: Sequence[int],
-            timesteps: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (layer, tile, step, group) of a sample's visits in the order of the program."""
+def _visits(parameters: CoreParameters, outputs: Sequence[int], levels: Sequence[int],
+            timesteps: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield (layer, tile, step, level, group) of a sample's visits in the program's order."""
     lanes, width = parameters.lanes, parameters.neurons
     for layer, count in enumerate(outputs):
         for tile in range(-(-count // lanes)):
             groups = -(-min(lanes, count - tile * lanes) // width)
             for step in range(timesteps):
-                for group in range(groups):
-                    yield layer, tile, step, group
+                for level in range(levels[layer]):
+                    for group in range(groups):
+                        yield layer, tile, step, level, group
 
 
 def _check_visits(records: np.ndarray, layout: data.StructLayout, expected: np.ndarray,
                   samples: int, first: int) -> None:
     """Raise unless the visits are those of ``samples`` samples."""
-    names = ("layer", "tile", "step", "group")
+    names = ("layer", "tile", "step", "level", "group")
     words = records["word"]
     seen = np.stack([unpack(layout[name].shape, _field(words, layout, name, packed=True))
                      for name in names], axis=1)

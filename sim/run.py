@@ -14,6 +14,7 @@ from hw.core import Core
 from hw.parameters import CoreParameters
 from hw.shapes import ConfigWrite, ReadoutBeat, trace_layout
 from mapping.program import Program
+from model.network import level_weights
 from sim.decode import decode_readouts, decode_trace, read_records
 from sim.errors import SimulationError
 from sim.layout import pack, word_bytes
@@ -41,7 +42,7 @@ class SimulationResult:
     Attributes
     ----------
     spikes
-        bool (samples, steps, neurons) of each spiking layer; empty without ``record``.
+        uint8 (samples, steps, neurons) of each spiking layer; empty without ``record``.
     membranes
         int32 (samples, steps, neurons) of each layer, as stored after the step, readout included;
         empty without ``record``.
@@ -166,7 +167,8 @@ class _Run:
         network, parameters = self.program.network, self.program.parameters
         readouts = decode_readouts(results, parameters, network.outputs, first=self.first)
         spikes, membranes = ((), ()) if trace is None else decode_trace(
-            trace, parameters, [layer.outputs for layer in network.layers], network.timesteps,
+            trace, parameters, [layer.outputs for layer in network.layers],
+            [level_weights(layer.z_max) for layer in network.layers], network.timesteps,
             self.samples, first=self.first)
         cycles = np.diff(readouts.last, prepend=begin)
         return SimulationResult(

@@ -56,6 +56,9 @@ Arch = Annotated[str | None, typer.Option(
     help="Inputs, hidden layers, classes, as 784-256-10. Default: the recipe's.")]
 Timesteps = Annotated[int | None, typer.Option(
     "--timesteps", min=1, show_default=False, help="Steps of a sample. Default: the recipe's.")]
+Levels = Annotated[int | None, typer.Option(
+    "--levels", min=1, max=15, show_default=False,
+    help="Largest count of a spike; 1: binary spikes. Default: the recipe's.")]
 Epochs = Annotated[int | None, typer.Option(
     "--epochs", min=1, show_default=False, help="Of each training. Default: the recipe's.")]
 
@@ -109,7 +112,7 @@ def train(
     output: Annotated[Path, typer.Option(
         "--output", "-o", metavar="FILE", help="The network file to write.")],
     dataset: TrainingSet = "digits", data: Data = None, arch: Arch = None,
-    timesteps: Timesteps = None, epochs: Epochs = None,
+    timesteps: Timesteps = None, levels: Levels = None, epochs: Epochs = None,
     coding: Annotated[Coding | None, typer.Option(
         "--coding", show_default=False,
         help="static: 8-bit values; rate: random spikes; events: spikes. Default: static.")] = None,
@@ -122,7 +125,7 @@ def train(
     from ternspike import commands
     from ternspike.training import Changes
 
-    changes = Changes(arch, timesteps, epochs, coding and coding.value, calibration)
+    changes = Changes(arch, timesteps, epochs, coding and coding.value, calibration, levels)
     commands.train(dataset, data, changes, seed=seed, output=output, json=json)
 
 

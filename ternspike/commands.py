@@ -215,7 +215,8 @@ def _check_size(recipe: Recipe, parameters: CoreParameters) -> None:
         zeros = np.zeros(outputs, np.int32)
         return DenseLayer(
             np.zeros((outputs, inputs), np.int8), zeros, zeros, zeros,
-            zeros if last else zeros + 1, membrane_bits=2, readout=recipe.readout if last else None)
+            zeros if last else zeros + 1, membrane_bits=2,
+            z_max=1 if last else recipe.neuron.z_max, readout=recipe.readout if last else None)
 
     static = recipe.coding is Coding.STATIC
     last = len(recipe.sizes) - 2

@@ -52,9 +52,9 @@ def digit_image(image: np.ndarray) -> str:
     return data_uri(pixels)
 
 
-def spike_image(spikes: np.ndarray) -> str:
-    """Return spikes (rows, columns) of 0 and 1: coloured on nothing."""
-    return data_uri(_signed(np.asarray(spikes, np.float64)))
+def spike_image(spikes: np.ndarray, z_max: int = 1) -> str:
+    """Return spikes (rows, columns) of 0..z_max: coloured on nothing, the more the larger."""
+    return data_uri(_signed(np.asarray(spikes, np.float64) / z_max))
 
 
 def membrane_image(membranes: np.ndarray, scale: np.ndarray) -> str:

@@ -164,8 +164,9 @@ def _sample(evaluation: Evaluation, number: int) -> dict[str, Any]:
             network.layers, simulation.spikes, simulation.membranes, strict=False):
         here = spikes[number]
         layers.append({
-            "spikes": drawing.spike_image(here),
-            "spikes_detail": f"{int(here.sum())} from {layer.outputs} neurons",
+            "spikes": drawing.spike_image(here, layer.z_max),
+            "spikes_detail": f"{np.count_nonzero(here)} from {layer.outputs} neurons" + (
+                f", full colour: {layer.z_max}" if layer.z_max > 1 else ""),
             "membranes": drawing.membrane_image(membranes[number], layer.threshold),
             "membranes_detail": "after each step",
         })

@@ -29,7 +29,7 @@ def trained_accuracy(metadata: Mapping[str, str], stage: str) -> float | None:
 
 
 def float_activity(network: IntegerNetwork) -> list[float] | None:
-    """Return the spikes a neuron and step of the full-precision network's layers, if known."""
+    """Return the activity of the full-precision network, as `energy` takes it, if it is known."""
     texts = network.metadata.get("activity_float", "").split()
     shares = [share for share in map(_share, texts) if share is not None]
     return shares if len(shares) == len(network.layers) - 1 else None
@@ -97,10 +97,12 @@ def _layers(
         {
             "inputs": layer.inputs,
             "outputs": layer.outputs,
+            "z_max": layer.z_max,
             "weights": layer.weights.size,
             "density": cost["density"],
             "activity": cost["input_activity"],
             "spike_rate": cost["spike_rate"],
+            "mean_count": cost["mean_count"],
             "events_mean": float(np.mean(cycles.events)),
             "weight_fetches_mean": float(np.mean(cycles.weight_fetches)),
             "model_mean": float(np.mean(cycles.cycles)),

@@ -11,7 +11,8 @@ __all__ = ["estimate", "evaluation", "info", "training"]
 def training(summary: Mapping[str, Any]) -> None:
     """Print what a training reached."""
     fold = summary["fold"]
-    show(f"{summary['dataset']}, {summary['arch']}, T = {summary['timesteps']}", [
+    counts = _counts(summary["levels"])
+    show(f"{summary['dataset']}, {summary['arch']}, T = {summary['timesteps']}{counts}", [
         *_accuracies(summary["accuracy"]),
         ("spikes that rounding changed",
          f"{fold['spike_mismatches']:,} of {fold['spikes_compared']:,}"),
@@ -64,7 +65,8 @@ def info(summary: Mapping[str, Any]) -> None:
     show(f"{summary['arch']}, T = {summary['timesteps']}, input {coding}", [
         (number, f"{layer['inputs']} > {layer['outputs']}", f"{layer['weights']:,}",
          f"{layer['density']:.1%}", " ".join(map(str, layer["leak"])) or "none",
-         f"read {layer['readout']}" if layer["readout"] else f"{layer['reset']} reset")
+         f"read {layer['readout']}" if layer["readout"]
+         else f"{layer['reset']} reset{_counts(layer['z_max'])}")
         for number, layer in layers
     ], ("layer", "shape", "weights", "density", "leak", "ends with"))
     show("Integers of the neurons", [
@@ -94,6 +96,11 @@ def _accuracies(accuracy: Mapping[str, float | None]) -> list[tuple[str, str]]:
     """Return a row for each accuracy that is known."""
     return [(f"accuracy, {stage}", f"{share:.2%}")
             for stage, share in accuracy.items() if share is not None]
+
+
+def _counts(z_max: int) -> str:
+    """Return what to add of spikes that count."""
+    return f", counts to {z_max}" if z_max > 1 else ""
 
 
 def _energy(energy: Mapping[str, Any], kind: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.data import Coding, Dataset, encode
-from model.network import IntegerNetwork
+from model.network import IntegerNetwork, level_planes
 
 if TYPE_CHECKING:
     from model.recipes import Recipe
@@ -31,6 +31,7 @@ class Changes:
     epochs: int | None = None
     coding: str | None = None
     calibrate: bool = True
+    levels: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,8 @@ def choose_recipe(dataset: Dataset, changes: Changes) -> Recipe:
         recipe = replace(recipe, calibration=replace(
             recipe.calibration, beta=0.0, distillation=0.0, warm_start=False))
     recipe = replace(recipe, arch=arch or recipe.arch, coding=coding,
-                     timesteps=changes.timesteps or recipe.timesteps)
+                     timesteps=changes.timesteps or recipe.timesteps,
+                     neuron=replace(recipe.neuron, z_max=changes.levels or recipe.neuron.z_max))
     recipe.check(dataset)
     return recipe
 
@@ -87,6 +89,7 @@ def train_network(
         "dataset": dataset.name,
         "arch": recipe.arch,
         "timesteps": recipe.timesteps,
+        "levels": recipe.neuron.z_max,
         "seed": seed,
         "accuracy": {
             "float": result.float_accuracy,
@@ -105,7 +108,11 @@ def train_network(
 
 
 def _float_activity(result: TrainingResult, dataset: Dataset) -> list[float]:
-    """Return the spikes a neuron and step of the full-precision network's layers, on test data."""
+    """Return the activity of the full-precision network's layers on test data.
+
+    It is the set fraction of the bit planes of their spikes: of binary ones, spikes a neuron and
+    step.
+    """
     import torch
 
     from model.layers import as_inputs
@@ -117,5 +124,6 @@ def _float_activity(result: TrainingResult, dataset: Dataset) -> list[float]:
     with torch.no_grad():
         for batch in batches:
             spikes = result.float_model(as_inputs(encoded[batch])).spikes
-            totals.append([float(layer.mean()) * len(batch) for layer in spikes])
+            totals.append([level_planes(layer.byte().numpy(), recipe.neuron.z_max).mean()
+                           * len(batch) for layer in spikes])
     return [float(total) for total in np.sum(totals, axis=0) / len(encoded)]

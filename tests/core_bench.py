@@ -7,6 +7,7 @@ import random
 from hw.core import Core
 from mapping.program import compile_network
 from model.golden import execute
+from model.network import level_weights
 from sim.pysim import simulate, stream_put_all
 
 __all__ = ["CoreBench"]
@@ -104,7 +105,7 @@ class CoreBench:
         while len(self.results) < len(self.runs):
             _, _, valid, visit = await ctx.tick().sample(trace.valid, trace.payload)
             if valid:
-                place = (visit.layer, visit.tile, visit.step, visit.group)
+                place = (visit.layer, visit.tile, visit.step, visit.level, visit.group)
                 self.order[-1].append(place)
                 self.visits[-1].setdefault(place, []).append(
                     (visit.spikes, list(visit.membranes)))
@@ -127,20 +128,26 @@ class CoreBench:
         return [place for number, layer in enumerate(plan.layers)
                 for tile in range(layer.tiles)
                 for place in itertools.product(
-                    [number], [tile], range(plan.timesteps),
+                    [number], [tile], range(plan.timesteps), range(layer.levels),
                     range(layer.last_visits if tile == layer.tiles - 1 else p.tile_groups))]
 
     def _check_visits(self, program, trace, visits):
         p = program.parameters
         for number, layer in enumerate(program.network.layers):
             mine = {place[1:]: each for place, each in visits.items() if place[0] == number}
-            for (tile, step, group), each in mine.items():
+            weights = level_weights(layer.z_max)
+            for (tile, step, level, group), each in mine.items():
                 first = tile * p.lanes + group * p.neurons
                 used = range(first, min(first + p.neurons, layer.outputs))
                 for sample, (spikes, membranes) in enumerate(each):
-                    place = f"sample {sample}, layer {number}, step {step}, neurons {used}"
-                    assert membranes[:len(used)] == (
-                        trace.membranes[number][sample, step, used].tolist()), place
+                    place = (f"sample {sample}, layer {number}, step {step}, level {level}, "
+                             f"neurons {used}")
+                    if level == len(weights) - 1:
+                        assert membranes[:len(used)] == (
+                            trace.membranes[number][sample, step, used].tolist()), place
                     if layer.readout is None:
-                        fired = trace.spikes[number][sample, step, used]
-                        assert spikes == sum(int(z) << n for n, z in enumerate(fired)), place
+                        counts = trace.spikes[number][sample, step, used].astype(int)
+                        for weight in weights[:level]:
+                            counts -= weight * (counts >= weight)
+                        assert spikes == sum(int(count >= weights[level]) << n
+                                             for n, count in enumerate(counts)), place

@@ -70,6 +70,7 @@ def _layers(draw, core: CoreParameters, inputs: int, outputs: int, *, last: bool
                    else rng.integers(1, max(1, threshold), outputs, endpoint=True)),
         leak=tuple(leak), reset=draw(st.sampled_from(Reset)),
         v_init=draw(st.sampled_from([0, -limit, limit - 1])), membrane_bits=membrane_bits,
+        z_max=1 if last else draw(st.sampled_from([1, 1, 2, 3, 5, 7, 12, 15]), label="z_max"),
         readout=draw(st.sampled_from(Readout)) if last else None)
 
 

@@ -11,7 +11,7 @@ __all__ = ["changed", "network", "samples"]
 
 def network(*sizes, seed=1, timesteps=3, input_bits=None, density=0.4, gain=9, threshold=12,
             bias=4, leak=(), reset=Reset.SOFT, v_init=0, membrane_bits=14,
-            readout=Readout.LAST) -> IntegerNetwork:
+            z_max=1, readout=Readout.LAST) -> IntegerNetwork:
     """Return a network of layers of these sizes; ``input_bits`` makes its input static."""
     rng = np.random.default_rng(seed)
 
@@ -26,6 +26,7 @@ def network(*sizes, seed=1, timesteps=3, input_bits=None, density=0.4, gain=9, t
             threshold=(np.zeros(outputs, int) if last
                        else rng.integers(1, threshold, outputs, endpoint=True)),
             leak=leak, reset=reset, v_init=v_init, membrane_bits=membrane_bits,
+            z_max=1 if last else z_max,
             readout=readout if last else None)
 
     return IntegerNetwork(

@@ -170,6 +170,36 @@ def test_memory_of_spikes_by_hand():
         1.8 + 577 * 10 / 64 + 3.3 + 4 * (0.9 + 0.9))
 
 
+def test_an_event_of_counts_is_a_set_plane():
+    """Counts to 5 are planes of 2, 2 and 1: 1 and 2 are one event, 3 and 4 two, 5 all three."""
+    hidden = DenseLayer(**dict(HIDDEN, weights=np.array([[1, 0, 0], [0, 1, 0]]), z_max=5, leak=(),
+                               gain_plus=np.array([1, 1]), bias=np.array([0, 0]),
+                               threshold=np.array([10, 10])))
+    net = IntegerNetwork(InputCoding.STATIC, 8, 2, (hidden, DenseLayer(**OUTPUT)))
+    inputs = np.array([[33, 2, 0], [9, 0, 0]])
+    trace = execute(net, inputs)
+    assert trace.spikes[0].tolist() == [[[3, 0], [3, 0]], [[0, 0], [1, 0]]]
+    hidden, output = energy(net, inputs, trace).layers
+    assert hidden.spike_rate == 3 / 8 and hidden.mean_count == 7 / 8
+    assert hidden.reference_rate == 5 / 24
+    assert output.mean_count is None
+    assert output.events == 5 / 2 and output.adds == 5 / 2 * 1
+    assert output.input_activity == 5 / 2 / (2 * 2 * 3)
+    assert output.scalings == 2 * 2 * 3, "each plane of each step has its own"
+    assert output.ops == pytest.approx(2.5 * 0.1 + 12 * 6.4 + 4 * 0.1)
+    assert output.ops_reference == pytest.approx(2.5 * 2 * 0.9)
+    # An event is one bit of address and two of plane; it brings two weights, and one addition
+    # that reads and writes a membrane. Membrane, gains of each plane and bias of each neuron and
+    # step.
+    assert output.bits == pytest.approx(
+        2.5 * (1 + 2 + 2 * 2) + 2.5 * 2 * 10 + 4 * (2 * 10 + 8) + 12 * 2 * 8)
+    assert output.bits_reference == pytest.approx(
+        2.5 * (1 + 2 + 2 * 32 + 2 * 2 * 32) + 4 * (2 * 32 + 32))
+    # Input events; gains of 8 planes; bias; three thresholds; three bits for each event out.
+    assert hidden.bits == pytest.approx(
+        hidden.events * (2 + 3 + 2 * 2) + 4 * 2 * 20 + 16 * 2 * 8 + 4 * 8 + 4 * 3 * 8 + 2.5 * 3)
+
+
 def test_what_the_two_prices_differ_in():
     """The same accesses on both sides, nearly all to weights: packed, a sixteenth of the price."""
     layer = DenseLayer(**dict(OUTPUT, weights=np.ones((2, 500), int)))
@@ -240,6 +270,7 @@ def test_reports_are_json():
     assert found["layers"][0]["plus"] == 3 and found["layers"][0]["minus"] == 1
     assert found["layers"][0]["threshold"] == [100, 70000]
     assert found["layers"][1]["readout"] == "last"
+    assert found["layers"][0]["z_max"] == 1
     assert found["layers"][0]["bounds"]["plus_max"] == 510
     assert found["memory"]["count"] == 10
 

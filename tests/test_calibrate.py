@@ -42,6 +42,14 @@ def test_cosine_distance_ignores_scale():
     torch.testing.assert_close(cosine_distance(a, b), cosine_distance(3 * a, b / 7))
 
 
+def test_counts_are_compared_by_direction_too():
+    settings = CalibrationSettings()
+    counts = SPIKES * torch.arange(1, 5)        # neuron n counts n + 1
+    assert calibration_loss(activity(3 * counts), activity(counts), settings).item() == (
+        pytest.approx(0, abs=1e-6))
+    assert calibration_loss(activity(counts), activity(SPIKES), settings).item() > 0.05
+
+
 def test_equal_spikes_cost_nothing():
     settings = CalibrationSettings()
     loss = calibration_loss(activity(SPIKES, SPIKES), activity(SPIKES, SPIKES), settings)

@@ -116,6 +116,22 @@ def test_train(ternspike, tmp_path):
     assert np.mean(classes == digits.test_y) == summary["accuracy"]["integer"]
 
 
+def test_train_counts(ternspike, tmp_path):
+    net, numbers = tmp_path / "net.safetensors", tmp_path / "train.json"
+    code, out, err = ternspike("train", "--arch", "64-16-10", "--timesteps", 1, "--levels", 3,
+                               "--epochs", 2, "-o", net, "--json", numbers)
+    assert code == 0, err
+    assert "T = 1, counts to 3" in out
+    assert json.loads(numbers.read_text())["levels"] == 3
+    network = IntegerNetwork.load(net)
+    assert [layer.z_max for layer in network.layers] == [3, 1]
+    assert network.metadata["levels"] == "3"
+    assert 0 < float(network.metadata["activity_float"]) < 1
+    code, out, _ = ternspike("info", net)
+    assert code == 0 and out.count("soft reset, counts to 3") == 1
+    assert ternspike("train", "--levels", 16, "-o", net)[0] == 2
+
+
 def test_train_own_data_with_spikes(ternspike, tmp_path):
     rng = np.random.default_rng(2)
     labels = np.arange(60) % 3
@@ -135,7 +151,7 @@ def test_train_own_data_with_spikes(ternspike, tmp_path):
 def test_info(ternspike, network_file, tmp_path):
     code, out, _ = ternspike("info", network_file, "--json", tmp_path / "info.json")
     assert code == 0
-    assert "64 > 12" in out and "proven" in out
+    assert "64 > 12" in out and "proven" in out and "counts" not in out
     assert json.loads((tmp_path / "info.json").read_text())["arch"] == "64-12-10"
 
 

@@ -68,10 +68,10 @@ def spikes(samples: int = 200, steps: int = 4, inputs: int = 20) -> tuple[np.nda
 def exact_layer(**changes) -> RealLayer:
     """Return four channels whose units are 1/8, 1/8, 1/4 and that of a constant neuron."""
     values = RealLayer(
-        signs=np.array([[1, -1, 0], [1, 1, -1], [-1, 1, 1], [0, 0, 0]], np.int8),
+        signs=np.array([[1, -1, 0], [1, 1, -1], [-1, 1, 1], [0, 0, 0]], np.int8), source_max=1,
         plus=np.array([1.5, 0.5, 1.0, 0.0]), minus=np.array([1.0, 1.0, 2.0, 0.0]),
         bias=np.array([0.25, -0.25, 0.75, 1.0]), threshold=np.array([1.0, 2.0, 0.5, 2.0]),
-        v_init=0.0, leak=(), reset=Reset.SOFT, readout=None)
+        v_init=0.0, leak=(), reset=Reset.SOFT, z_max=1, readout=None)
     return values._replace(**changes)
 
 
@@ -125,10 +125,18 @@ def test_extreme_channels_get_a_coarser_unit():
     np.testing.assert_allclose(layer.bias[2] * unit[2], 1e9, rtol=1e-5)
 
 
+@pytest.mark.parametrize("z_max", [1, 3])
+def test_the_highest_level_has_20_bits(z_max):
+    layer, unit = round_layer(exact_layer(threshold=np.full(4, 1e6), z_max=z_max), 4)
+    assert 1 << 17 < z_max * layer.threshold[0] < 1 << 19
+    np.testing.assert_allclose(layer.threshold * unit, 1e6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("z_max", [1, 3])
 @pytest.mark.parametrize("reset", Reset)
-def test_exact_numbers_give_exact_spikes(reset):
+def test_exact_numbers_give_exact_spikes(reset, z_max):
     """With dyadic parameters nothing is rounded: float64 and integers agree on every spike."""
-    real = exact_layer(reset=reset)
+    real = exact_layer(reset=reset, z_max=z_max)
     layer, unit = round_layer(real, 3)
     assert real.threshold is not None
     zero = np.zeros(1, np.int32)
@@ -139,11 +147,11 @@ def test_exact_numbers_give_exact_spikes(reset):
     for t in range(8):
         plus, minus = (inputs[:, t] @ (real.signs == sign).T for sign in (1, -1))
         v += real.plus * plus - real.minus * minus + real.bias
-        fired = v >= real.threshold
-        v = v - fired * real.threshold if reset is Reset.SOFT else v * ~fired
+        fired = np.clip(v // real.threshold, 0, z_max)
+        v = v - fired * real.threshold if reset is Reset.SOFT else np.where(fired, 0, v)
         np.testing.assert_array_equal(trace.spikes[0][:, t], fired)
         np.testing.assert_array_equal(trace.membranes[0][:, t] * unit, v)
-    assert trace.spikes[0].any((0, 1)).all()
+    assert trace.spikes[0].any((0, 1)).all() and trace.spikes[0].max() == z_max
 
 
 def test_real_layers_are_the_float_network():
@@ -165,14 +173,16 @@ def test_real_layers_are_the_float_network():
 @pytest.mark.parametrize("reset", Reset)
 @pytest.mark.parametrize("leak", [(), (2,), (1, 3)])
 @pytest.mark.parametrize("readout", Readout)
-def test_fine_folding_hardly_changes_spikes(reset, leak, readout):
-    neuron = NeuronSettings(leak=leak, reset=reset)
+@pytest.mark.parametrize("z_max", [1, 3])
+def test_fine_folding_hardly_changes_spikes(reset, leak, readout, z_max):
+    neuron = NeuronSettings(leak=leak, reset=reset, z_max=z_max)
     model = network(neuron=neuron, readout=readout, readout_leak=leak)
     inputs, labels = pixels()
     settings = FoldSettings(shifts=(7, 7, 7), membrane_bits=32)
     folded, report = fold(model, Coding.STATIC, inputs, labels, settings)
     cost = report.calibration
     assert folded.layers[0].leak == leak and folded.layers[-1].readout is readout
+    assert [layer.z_max for layer in folded.layers] == [z_max, z_max, 1]
     assert cost.compared == (200 * 4 * 16, 200 * 4 * 12)
     assert cost.mismatches[0] < 0.01 * cost.compared[0]
     assert cost.mismatches[1] < 0.06 * cost.compared[1]
@@ -223,8 +233,9 @@ def test_search_takes_the_smallest_harmless_shifts():
         assert fold(model, Coding.STATIC, inputs, labels, settings)[1].calibration.measurable
 
 
-def test_report_tells_the_widths_in_use():
-    model = network()
+@pytest.mark.parametrize("z_max", [1, 5])
+def test_report_tells_the_widths_in_use(z_max):
+    model = network(neuron=NeuronSettings(z_max=z_max))
     inputs, labels = pixels()
     folded, report = fold(model, Coding.STATIC, inputs, labels)
     for number, (layer, told) in enumerate(zip(folded.layers, report.layers, strict=True)):

@@ -32,11 +32,13 @@ def plain_sample(network, sample):
                            + int(layer.bias[o]))
                 v = state[o] - sum(state[o] // 2 ** k for k in layer.leak) + current
                 v = min(max(v, low), high)
-                z = layer.readout is None and v >= int(layer.threshold[o])
+                z, threshold = 0, int(layer.threshold[o])
+                while layer.readout is None and z < layer.z_max and v >= (z + 1) * threshold:
+                    z += 1
                 if z:
-                    v = v - int(layer.threshold[o]) if layer.reset is Reset.SOFT else 0
+                    v = v - z * threshold if layer.reset is Reset.SOFT else 0
                 state[o] = v
-                fired.append(bool(z))
+                fired.append(z)
             spikes.append(fired)
             membranes.append(list(state))
         all_spikes.append(spikes)
@@ -83,6 +85,7 @@ def networks(draw):
             reset=draw(st.sampled_from(Reset)),
             v_init=draw(st.integers(-limit, limit - 1)),
             membrane_bits=bits,
+            z_max=1 if last else draw(st.integers(1, 15)),
             readout=draw(st.sampled_from(Readout)) if last else None,
         ))
     coding = draw(st.sampled_from(InputCoding))
@@ -144,11 +147,20 @@ def one_neuron(*, steps=6, readout_bits=32, **fields):
     # Two leaks of -1 overshoot to +1, and stay there.
     (dict(v_init=-1, leak=(1, 2)), 0, [1, 1, 1, 1, 1, 1], [0] * 6),
     (dict(v_init=9, bias=[1]), 0, [0, 1, 2, 3, 4, 5], [1, 0, 0, 0, 0, 0]),
+    # Two thresholds at most: 25 - 20, 30 - 20, 35 - 20, ...
+    (dict(z_max=2), 25, [5, 10, 15, 20, 25, 30], [2, 2, 2, 2, 2, 2]),
+    (dict(z_max=3), 16, [6, 2, 8, 4, 0, 6], [1, 2, 1, 2, 2, 1]),
+    (dict(z_max=3, reset=Reset.HARD), 16, [0] * 6, [1] * 6),
+    # 31 is three thresholds, whatever the current was and z_max would allow.
+    (dict(z_max=15, membrane_bits=6), 255, [1] * 6, [3] * 6),
+    # Nothing negative is counted: -1 div 10 would be -1.
+    (dict(z_max=15, v_init=-1), 0, [-1] * 6, [0] * 6),
+    (dict(z_max=15, v_init=-32, membrane_bits=6), 0, [-32] * 6, [0] * 6),
 ])
 def test_worked_examples(fields, pixel, membranes, spikes):
     trace = execute(one_neuron(**fields), np.array([[pixel]]))
     assert trace.membranes[0][0, :, 0].tolist() == membranes
-    assert trace.spikes[0][0, :, 0].tolist() == [bool(z) for z in spikes]
+    assert trace.spikes[0][0, :, 0].tolist() == spikes
     assert trace.readout[0, 0] == sum(spikes)
 
 
@@ -196,7 +208,7 @@ def test_batches_and_recording_change_nothing():
 def test_types_and_shapes():
     network = one_neuron()
     trace = execute(network, np.zeros((3, 1), np.uint8))
-    assert [x.dtype for x in trace.spikes] == [np.bool_]
+    assert [x.dtype for x in trace.spikes] == [np.uint8]
     assert [x.shape for x in trace.membranes] == [(3, 6, 1), (3, 6, 1)]
     assert [x.dtype for x in trace.membranes] == [np.int32, np.int32]
     assert trace.readout.dtype == trace.classes.dtype == np.int64

@@ -19,12 +19,16 @@ ONE = CoreParameters(
     current_width=18, membrane_width=14, leak_terms=2, leak_shift_max=4)
 TWO = CoreParameters(
     banks=3, lanes=3, planes=2, neurons=1, scan=2, queue_depth=8, weight_depth=64, spike_depth=32,
-    neuron_depth=64, program_depth=4, readout_depth=8, count_width=5, gain_width=10,
+    neuron_depth=128, program_depth=4, readout_depth=8, count_width=5, gain_width=10,
     current_width=18, membrane_width=14, leak_terms=1, leak_shift_max=3, shared_weight_port=True)
 
 NETWORKS = {
     "static": network(11, 9, 6, 5, input_bits=3, timesteps=3, leak=(2,)),
     "spikes": network(7, 10, 3, timesteps=5, reset=Reset.HARD, readout=Readout.SUM, v_init=5),
+    "counted": network(9, 10, 7, 4, timesteps=2, z_max=5, threshold=7, gain=15, bias=30),
+    "counted, hard": network(6, 8, 5, 3, input_bits=2, timesteps=3, z_max=2, threshold=5, gain=20,
+                             reset=Reset.HARD, leak=(1,), readout=Readout.SUM),
+    "counted in one step": network(7, 9, 3, timesteps=1, z_max=15, threshold=3, gain=25, v_init=20),
     "one layer": network(5, 4, timesteps=1),
     # Each layer is read in a few cycles, less than the next one takes to arrive.
     "short layers": network(3, 4, 2, 3, timesteps=1, density=0.8, threshold=3),

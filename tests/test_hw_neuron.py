@@ -43,6 +43,7 @@ class Visit:
     keep: int = 0
     bias: int = 0
     first_step: int = 0
+    hold: int = 0
     leak: tuple[int, ...] = ()
     limit: int = 0
     threshold: int = 1
@@ -58,7 +59,7 @@ def wrap(value, bits):
 
 def reference(p, visits, bins=None):
     """Return ``(spike, membrane)`` of each visit, None for those that are no step."""
-    current, membrane, results = {}, {}, []
+    current, membrane, fired, results = {}, {}, {}, []
     bins = Counter() if bins is None else bins
     for visit in visits:
         new = visit.gain_plus * visit.plus - visit.gain_minus * visit.minus if visit.counts else 0
@@ -68,13 +69,18 @@ def reference(p, visits, bins=None):
             results.append(None)
             continue
         v = 0 if visit.first_step else membrane[visit.group]
-        v = leak(v, visit.leak) + wrap(current[visit.group] + visit.bias, p.current_width)
+        if not visit.hold:
+            v = leak(v, visit.leak) + wrap(current[visit.group] + visit.bias, p.current_width)
         bins.update(high=v > visit.limit, low=v < ~visit.limit,
                     top=v == visit.limit, bottom=v == ~visit.limit)
         v = max(~visit.limit, min(visit.limit, v))
         spike = v >= visit.threshold
         if spike:
-            v = 0 if visit.hard else v - visit.threshold
+            v -= visit.threshold
+        bins.update(late_reset=visit.hard and visit.hold and fired[visit.group] and not spike)
+        fired[visit.group] = spike or (visit.hold and fired[visit.group])
+        if visit.hard and fired[visit.group]:
+            v = 0
         bins.update(spike=spike, negative=v < 0)
         membrane[visit.group] = v
         results.append((int(spike), v))
@@ -99,7 +105,7 @@ def run(p, visits, gaps):
     def noise():
         return Visit(rng.randrange(p.tile_groups), rng.getrandbits(p.count_width),
                      rng.getrandbits(p.count_width), 3, 3, rng.getrandbits(1), rng.getrandbits(1),
-                     7, 0, (), 5, 2, rng.getrandbits(1), fire=0, valid=0)
+                     7, 0, rng.getrandbits(1), (), 5, 2, rng.getrandbits(1), fire=0, valid=0)
 
     async def testbench(ctx):
         for cycle in range(1, starts[-1] + 11):
@@ -138,15 +144,17 @@ def random_visits(rng, p, count):
         new = group not in begun
         begun.add(group)
         bias = 1 << p.current_width - 1
+        first_step = new or rng.random() < 0.1
+        hold = not first_step and rng.random() < 0.3
         visits.append(Visit(
             group=group, plus=spread(rng, 0, (1 << p.count_width) - 1),
             minus=spread(rng, 0, (1 << p.count_width) - 1),
             gain_plus=spread(rng, 0, (1 << p.gain_width - 1) - 1),
             gain_minus=spread(rng, 0, (1 << p.gain_width - 1) - 1),
             counts=rng.random() < 0.8, keep=not new and rng.random() < 0.4,
-            bias=spread(rng, -bias, bias - 1), first_step=new or rng.random() < 0.1,
-            leak=tuple(rng.randint(1, p.leak_shift_max)
-                       for _ in range(rng.randint(0, p.leak_terms))),
+            bias=spread(rng, -bias, bias - 1), first_step=first_step, hold=hold,
+            leak=() if hold else tuple(rng.randint(1, p.leak_shift_max)
+                                       for _ in range(rng.randint(0, p.leak_terms))),
             limit=limits[group],
             threshold=rng.choice([1, rng.randint(1, half), limits[group], half]),
             hard=rng.randrange(2), fire=new or rng.random() < 0.7))
@@ -164,7 +172,7 @@ def test_random_visits(name):
     bins = Counter()
     expected = reference(p, visits, bins)
     assert run(p, visits, [rng.choice([0, 0, 0, 3]) for _ in visits]) == expected
-    assert all(bins[bin] >= 5 for bin in ("high", "low", "spike", "negative")), bins
+    assert all(bins[bin] >= 5 for bin in ("high", "low", "spike", "negative", "late_reset")), bins
 
 
 @pytest.mark.parametrize("bits", [2, 3, 8, 11, 12])
@@ -222,3 +230,16 @@ def test_planes_add_up():
               replace(plane, keep=1, counts=0, fire=1, bias=-3)]
     current = (10 + 20 + 40) * 5 - (7 + 14 + 28) * 2
     assert run(p, visits, [0] * 4) == [None, None, (0, current - 3), (0, 2 * (current - 3))]
+
+
+@pytest.mark.parametrize("hard", [0, 1])
+def test_counted_spike(hard):
+    """Planes of a count take visits of their own, and a hard reset waits for the last one."""
+    p = CORES["one lane"]
+    first = Visit(counts=0, bias=23, first_step=1, limit=1023, threshold=20)
+    more = replace(first, first_step=0, hold=1)
+    visits = [first, replace(more, threshold=10), replace(more, threshold=5, hard=hard),
+              replace(first, first_step=0, bias=-40, threshold=20),
+              replace(more, threshold=5, hard=hard)]
+    left = 0 if hard else 3
+    assert run(p, visits, [0] * 5) == [(1, 3), (0, 3), (0, left), (0, left - 40), (0, left - 40)]

@@ -1,6 +1,7 @@
 """The pass walker against loops over tiles, planes and steps."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -10,17 +11,18 @@ from hw.shapes import FireLayer
 from sim.pysim import simulate
 
 CORES = {
-    planes: CoreParameters(banks=4, lanes=8, planes=planes, neurons=2, scan=4, neuron_depth=128,
-                           gain_depth=128, spike_depth=64, program_depth=8, readout_depth=32)
+    planes: CoreParameters(banks=4, lanes=8, planes=planes, neurons=2, scan=4, neuron_depth=256,
+                           gain_depth=256, spike_depth=128, program_depth=8, readout_depth=32)
     for planes in (1, 2, 3)}
 
 
-def random_layer(rng, *, last):
+def random_layer(rng, *, last) -> dict[str, Any]:
     """Return the fields of a layer; rows may wrap around, addresses are only added up."""
     readout = last or rng.random() < 0.2
     return {
         "last_tile": rng.randrange(4), "last_visit": rng.randrange(4),
-        "last_step": rng.randrange(5), "last_plane": rng.randrange(6),
+        "last_step": rng.randrange(5), "last_plane": rng.choice([0, rng.randrange(6)]),
+        "last_level": rng.choice([0, rng.randrange(4)]),
         "gains": 4 * rng.randrange(8), "biases": 4 * rng.randrange(4),
         "first_biases": 4 * rng.randrange(4), "thresholds": 4 * rng.randrange(4),
         "destination": rng.randrange(20), "rows": rng.randrange(1, 6),
@@ -32,57 +34,73 @@ def random_layer(rng, *, last):
 
 def passes_of(p, number, layer):
     """Yield the fields of a layer's passes, those without a meaning left out."""
-    steps = layer["last_step"] + 1
+    steps, planes, levels = (layer[name] + 1 for name in ("last_step", "last_plane", "last_level"))
     groups = p.lanes // p.neurons
     for tile in range(layer["last_tile"] + 1):
         offset = tile * groups
         last_tile = tile == layer["last_tile"]
-        if layer["static"]:
-            planes = layer["last_plane"] + 1
-            takes = [(plane, plane, 0 if plane == planes - 1 else None) for plane in range(planes)]
-            takes += [(None, None, step) for step in range(1, steps)]
-            rows_of_gains = planes * groups
-        else:
-            planes = steps
-            takes = [(step, 0, step) for step in range(steps)]
-            rows_of_gains = groups
-        for plane, gain_row, step in takes:
-            fires = step is not None
+        # (step, plane of the source or None, level of the output or None)
+        takes = []
+        for step in range(steps):
+            counts = not layer["static"] or step == 0
+            takes += [(step, plane, None) for plane in range(planes - 1) if counts]
+            takes += [(step, planes - 1 if counts else None, 0)]
+            takes += [(step, None, level) for level in range(1, levels)]
+        for step, plane, level in takes:
+            fires = level is not None
+            last_step = step == steps - 1
+            source, output = (step * each + (n or 0)
+                              for each, n in ((planes, plane), (levels, level)))
+            ends_step = level == levels - 1
             whole = {
                 "last_visit": layer["last_visit"] if last_tile else groups - 1,
-                "counts": int(plane is not None), "fire": int(fires),
-                "layer": number, "tile": tile, "hard": layer["hard"],
+                "counts": int(plane is not None), "fire": int(fires), "hold": int(bool(level)),
+                "layer": number, "tile": tile, "step": step, "level": level or 0,
+                "hard": int(layer["hard"] and (level or 0) == levels - 1),
+                "leak": [0, 0] if level else layer["leak"],
                 "sign_bit": layer["sign_bit"], "last_tile": int(last_tile),
-                "retire": int(fires and (step % p.planes == p.planes - 1 or step == steps - 1)),
+                "retire": int(fires and (output % p.planes == p.planes - 1 or
+                                         (last_step and ends_step))),
                 "store": int(fires and not layer["readout"]),
-                "readout": int(fires and layer["readout"] and (
-                    layer["sum"] or step == steps - 1)),
-                "ends_sample": int(fires and step == steps - 1 and last_tile and layer["last"]),
+                "readout": int(fires and layer["readout"] and (layer["sum"] or last_step)),
+                "ends_sample": int(ends_step and last_step and last_tile and layer["last"]),
             }
-            if plane is not None:
+            if plane is None:
+                whole |= {"keep": 1}
+            else:
                 whole |= {
-                    "slot": plane % p.planes,
-                    "gains": layer["gains"] + tile * rows_of_gains + gain_row * groups,
-                    "keep": int(layer["static"] and plane > 0),
-                    "ends_counts": int(plane % p.planes == p.planes - 1 or plane == planes - 1),
+                    "slot": source % p.planes, "keep": int(plane > 0),
+                    "gains": layer["gains"] + (tile * planes + plane) * groups,
+                    "ends_counts": int(source % p.planes == p.planes - 1 or (
+                        plane == planes - 1 and (layer["static"] or last_step))),
                 }
             if fires:
                 first = layer["first_biases"] if step == 0 else layer["biases"]
                 row, place = divmod(tile, p.row_tiles)
                 whole |= {
-                    "step": step, "first_step": int(step == 0), "biases": first + offset,
-                    "thresholds": layer["thresholds"] + offset,
-                    "row": layer["destination"] + row + step // p.planes * layer["rows"],
-                    "store_slot": step % p.planes, "store_tile": place,
+                    "first_step": int(step == 0 and level == 0), "biases": first + offset,
+                    "thresholds": layer["thresholds"] + (tile * levels + level) * groups,
+                    "row": layer["destination"] + row + output // p.planes * layer["rows"],
+                    "store_slot": output % p.planes, "store_tile": place,
                 }
             if whole["readout"]:
                 whole |= {
                     "readout_first": int(not layer["sum"] or step == 0),
-                    "readout_emit": int(step == steps - 1),
+                    "readout_emit": int(last_step),
                     "readout_base": offset * p.neurons % p.readout_depth,
                     "last_lanes": layer["last_lanes"] if last_tile else p.neurons,
                 }
             yield whole
+
+
+def packed(p, layer: Any):
+    """Return a layer as the walker takes it."""
+    return FireLayer(p).const(layer)
+
+
+def fields(given, names):
+    """Return some fields of a pass."""
+    return {name: list(given.leak) if name == "leak" else getattr(given, name) for name in names}
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.7])
@@ -105,7 +123,7 @@ def test_passes_in_program_order(planes, stalls):
                 offered = bool(waiting) and rng.random() >= stalls
                 ctx.set(dut.layer_valid, offered)
                 if offered:
-                    ctx.set(dut.layer, FireLayer(p).const(waiting[0]))
+                    ctx.set(dut.layer, packed(p, waiting[0]))
                 take = bool(ctx.get(dut.valid)) and rng.random() >= stalls
                 ctx.set(dut.take, take)
                 given = ctx.get(dut.o) if take else None
@@ -116,7 +134,7 @@ def test_passes_in_program_order(planes, stalls):
                     break
             else:
                 raise AssertionError(f"pass {number} did not come")
-            assert {name: getattr(given, name) for name in whole} == whole, f"pass {number}"
+            assert fields(given, whole) == whole, f"pass {number}"
         assert not waiting
 
     simulate(dut, testbench)
@@ -132,7 +150,7 @@ def test_restart_begins_with_the_first_layer():
 
     async def testbench(ctx):
         for passes in range(4):
-            ctx.set(dut.layer, FireLayer(p).const(first))
+            ctx.set(dut.layer, packed(p, first))
             ctx.set(dut.layer_valid, 1)
             ctx.set(dut.take, 0)
             for _ in range(passes):
@@ -145,12 +163,12 @@ def test_restart_begins_with_the_first_layer():
             await ctx.tick().repeat(2)
             assert not ctx.get(dut.valid)
             ctx.set(dut.restart, 0)
-            ctx.set(dut.layer, FireLayer(p).const(second))
+            ctx.set(dut.layer, packed(p, second))
             ctx.set(dut.layer_valid, 1)
             await ctx.tick().until(dut.valid)
             expected = next(passes_of(p, 0, second))
             given = ctx.get(dut.o)
-            assert {name: getattr(given, name) for name in expected} == expected
+            assert fields(given, expected) == expected
             ctx.set(dut.restart, 1)
             await ctx.tick()
             ctx.set(dut.restart, 0)

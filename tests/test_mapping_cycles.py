@@ -9,7 +9,7 @@ from hw.parameters import CoreParameters
 from mapping import cycles as model
 from mapping.program import compile_network
 from model.golden import execute
-from model.network import InputCoding, Readout, Reset
+from model.network import InputCoding, Readout, Reset, level_weights
 from tests.core_bench import CoreBench
 from tests.small_networks import network, samples
 
@@ -29,6 +29,8 @@ NETWORKS = {
     "spikes": network(23, 9, 6, 4, timesteps=5, readout=Readout.SUM, reset=Reset.HARD),
     "silent": network(9, 6, 3, timesteps=3, threshold=1, gain=1, density=0.0, bias=0),
     "short":  network(9, 6, 3, timesteps=3, density=0.6),
+    "counts": network(12, 10, 9, 4, input_bits=3, timesteps=2, z_max=6, threshold=9, gain=20),
+    "counted spikes": network(14, 17, 9, 4, timesteps=3, z_max=2, threshold=9, gain=20),
     "tiles":  network(6, 25, 3, input_bits=2, timesteps=2, threshold=40),
 }
 DENSITIES = [0.3, 1.0, 0.0, 0.3, 0.1]
@@ -58,9 +60,14 @@ def test_cycles_are_the_cores(core):
 def planes_of(whole, number, inputs, trace):
     """Return what a layer reads, ``(samples, planes, channels)``."""
     if number:
-        return trace.spikes[number - 1]
+        counts = trace.spikes[number - 1].astype(int)
+        planes = []
+        for weight in level_weights(whole.layers[number - 1].z_max):
+            planes.append(counts >= weight)
+            counts = counts - weight * planes[-1]
+        return np.stack(planes, axis=2).reshape(len(counts), -1, counts.shape[2])
     if whole.input is InputCoding.STATIC:
-        return inputs[:, None] >> np.arange(whole.input_bits)[:, None] & 1
+        return inputs[:, None, :] >> np.arange(whole.input_bits)[:, None] & 1
     return inputs
 
 

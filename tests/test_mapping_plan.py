@@ -103,6 +103,19 @@ CASES = {
         changed(FITS, 1, gain_plus=ones(5, 128)), replace(CORE, current_width=16),
         "layer 1 (6-5)", "bits of gain_plus with the weight of the highest plane (gain_width)",
         9, 8),
+    "gain of a count": (               # up to 6: 3, 2 and 1
+        changed(network(9, 6, 5, timesteps=2, z_max=6, gain=3, membrane_bits=9), 1,
+                gain_plus=ones(5, 43)), replace(CORE, current_width=16),
+        "layer 1 (6-5)", "bits of gain_plus with the weight of the highest plane (gain_width)",
+        9, 8),
+    "thresholds of a count": (         # 4 rows for each of 3 planes
+        network(9, 6, 5, timesteps=2, z_max=6, gain=1, membrane_bits=9),
+        replace(CORE, neuron_depth=11),
+        "layer 0 (9-6)", "rows of thresholds up to here (neuron_depth)", 12, 11),
+    "groups of a static input": (      # 4,095 steps in groups of 2
+        network(9, 6, 5, input_bits=2, timesteps=4095, gain=1, threshold=1, membrane_bits=9),
+        replace(CORE, queue_depth=32, spike_depth=1 << 13),
+        "layer 0 (9-6)", "groups of output planes in all steps", 2048, 1771),
     "minus gain": (                    # 16 << 3 planes above the lowest
         changed(network(3, 2, input_bits=4, gain=3, membrane_bits=9), 0, gain_minus=ones(2, 16)),
         replace(CORE, current_width=16),
@@ -177,18 +190,19 @@ def test_plan_lays_layers_out_one_after_the_other():
             size(layer) for layer in plan.layers]
 
     # Spikes: both buffers of the input, then maps: a layer reads one while it writes another.
-    def rows(first, each):
-        return set(range(first, first + each * plan.output_groups))
+    def rows(layer):
+        return set(range(layer.destination,
+                         layer.destination + layer.output_rows * layer.output_groups))
 
     buffers = set(range(2 * plan.frame_stride))
     assert plan.frame_stride == plan.frame_rows * 3            # 5 steps in groups of 2
     for before, after in pairwise(plan.layers):
         assert before.destination == after.source
-        written = rows(before.destination, before.output_rows)
+        written = rows(before)
         assert not written & buffers
         assert max(written) < plan.used["spikes"]
         if after.readout is None:
-            assert not written & rows(after.destination, after.output_rows)
+            assert not written & rows(after)
 
 
 def test_geometry():
@@ -196,9 +210,22 @@ def test_geometry():
     first, last = make_plan(FITS, CORE).layers
     assert (first.rows, first.columns, first.last_columns) == (2, 5, 1)
     assert (first.tiles, first.last_visits, first.last_lanes) == (2, 1, 2)
-    assert (first.groups, first.last_planes, first.input_planes) == (2, 2, 4)
+    assert (first.groups, first.last_planes, first.planes) == (2, 2, 1)
     assert (last.tiles, last.last_visits, last.last_lanes) == (2, 1, 1)
     assert (first.readout, last.readout) == (None, Readout.LAST)
+
+
+def test_counted_spikes():
+    """Counts up to 5 are three planes a step: of the map, of gains and of thresholds."""
+    whole = network(9, 6, 3, timesteps=3, z_max=5)
+    core = replace(CORE, spike_depth=64, neuron_depth=128, gain_depth=128)
+    first, last = make_plan(whole, core).layers
+    assert (first.planes, first.levels, first.groups, first.output_groups) == (1, 3, 2, 5)
+    assert (last.planes, last.levels, last.groups, last.last_planes) == (3, 1, 5, 1)
+    assert (first.late, last.late) == (True, True)
+    rows = first.tiles * core.tile_groups
+    assert last.thresholds == 3 * rows
+    assert make_plan(whole, core).used["gains"] == rows + 3 * last.tiles * core.tile_groups
 
 
 @pytest.mark.parametrize("preset", ["small", "medium", "large"])

@@ -28,7 +28,10 @@ CORES = {
 NETWORKS = {
     "spikes": network(17, 14, 5, timesteps=4),
     "static": network(29, 40, 14, 9, input_bits=5, v_init=-3, leak=(2,)),
+    "counts": network(15, 13, 9, 4, timesteps=2, z_max=5),
 }
+#: What the planes of a network's hidden spikes are worth.
+LEVELS = {1: [1], 5: [2, 2, 1]}
 
 ALL = pytest.mark.parametrize(
     ("whole", "p"), [(whole, p) for whole in NETWORKS.values() for p in CORES.values()],
@@ -66,11 +69,13 @@ def test_weights(whole, p):
 
 @ALL
 def test_gains(whole, p):
-    """A plane of a static input has gains of its own, scaled by its weight."""
+    """A plane has gains of its own, scaled by its weight."""
     program = compile_network(whole, p)
     rows = program.memories["gains"]
     for number, (layer, where) in enumerate(zip(whole.layers, program.plan.layers, strict=True)):
-        planes = whole.input_bits if where.static else 1
+        weights = ([1 << bit for bit in range(whole.input_bits)] if number == 0
+                   else LEVELS[whole.layers[number - 1].z_max])
+        planes = len(weights)
         assert where.static == (number == 0 and planes > 1)
         for neuron in range(where.tiles * p.lanes):
             tile, group, unit = (neuron // p.lanes, neuron % p.lanes // p.neurons,
@@ -78,7 +83,7 @@ def test_gains(whole, p):
             for plane in range(planes):
                 row = rows[where.gains + (tile * planes + plane) * p.tile_groups + group]
                 for sign, gains in enumerate((layer.gain_plus, layer.gain_minus)):
-                    expected = int(gains[neuron]) << plane if neuron < layer.outputs else 0
+                    expected = int(gains[neuron]) * weights[plane] if neuron < layer.outputs else 0
                     assert field(row, 2 * unit + sign, p.gain_width, is_signed=True) == expected
     assert len(rows) == program.plan.used["gains"]
 
@@ -105,17 +110,25 @@ def test_biases_hold_the_first_membrane(whole, p):
 
 @ALL
 def test_thresholds(whole, p):
-    """Readouts, and lanes without a neuron, have a threshold that no membrane reaches."""
+    """A threshold a plane of the count, tile by tile.
+
+    Readouts, and lanes without a neuron, have one that no membrane reaches.
+    """
     program = compile_network(whole, p)
     rows = program.memories["thresholds"]
     never = 1 << p.membrane_width - 1
     for layer, where in zip(whole.layers, program.plan.layers, strict=True):
         lanes = where.tiles * p.lanes
-        found = per_neuron(rows, where.thresholds, lanes, p, p.membrane_width, is_signed=False)
-        expected = [never] * lanes
-        if layer.readout is None:
-            expected[:layer.outputs] = layer.threshold.tolist()
-        assert found == expected
+        weights = LEVELS[layer.z_max]
+        found = per_neuron(rows, where.thresholds, lanes * len(weights), p, p.membrane_width,
+                           is_signed=False)
+        for level, weight in enumerate(weights):
+            expected = [never] * lanes
+            if layer.readout is None:
+                expected[:layer.outputs] = (layer.threshold * weight).tolist()
+            of_level = [found[(tile * len(weights) + level) * p.lanes:][:p.lanes]
+                        for tile in range(where.tiles)]
+            assert sum(of_level, []) == expected
     assert len(rows) == program.plan.used["thresholds"]
 
 

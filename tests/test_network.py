@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.bounds import _leak_range, bits_needed
+from model.bounds import _leak_range, _reset_range, bits_needed
 from model.files import atomic_write
 from model.network import (
     DenseLayer,
@@ -25,6 +25,8 @@ from model.network import (
     Readout,
     Reset,
     leak,
+    level_planes,
+    level_weights,
 )
 
 LAYER: dict[str, Any] = dict(
@@ -82,6 +84,10 @@ def assert_same(one, other):
     (dict(v_init=1 << 19), r"v_init: is 524288 \(limit: -524288\.\.524287\)"),
     (dict(reset="soft"), r"reset: is 'soft' \(limit: a member of Reset\)"),
     (dict(readout="last"), r"readout: is 'last'"),
+    (dict(z_max=0), r"z_max: is 0 \(limit: 1\.\.15\)"),
+    (dict(z_max=16), r"z_max: is 16 \(limit: 1\.\.15\)"),
+    (dict(z_max=2.0), r"z_max: is 2\.0"),
+    (READOUT | dict(z_max=2), r"z_max: is 2 for a readout layer \(limit: 1\)"),
 ])
 def test_wrong_layer(changes, message):
     with pytest.raises(NetworkError, match=message):
@@ -135,6 +141,25 @@ def test_properties():
     assert net.layers[0].weights.dtype == np.int8 and net.layers[0].bias.dtype == np.int32
 
 
+@pytest.mark.parametrize("z_max, weights", [
+    (1, (1,)), (2, (1, 1)), (3, (2, 1)), (5, (2, 2, 1)), (7, (4, 2, 1)), (10, (4, 3, 2, 1)),
+    (15, (8, 4, 2, 1))])
+def test_level_weights(z_max, weights):
+    assert level_weights(z_max) == weights
+
+
+@pytest.mark.parametrize("z_max", range(1, 16))
+def test_planes_hold_every_count(z_max):
+    counts = np.arange(z_max + 1, dtype=np.uint8)
+    weights = level_weights(z_max)
+    assert list(weights) == sorted(weights, reverse=True) and len(weights) == z_max.bit_length()
+    for shaped in (counts, counts.astype(np.int64), counts[::-1].reshape(-1, 1)):
+        planes = level_planes(shaped, z_max)
+        assert planes.dtype == bool and planes.shape == (*shaped.shape, len(weights))
+        assert np.array_equal(planes @ np.array(weights), shaped)
+    assert level_planes(np.array([[True, False]]), 1).tolist() == [[[True], [False]]]
+
+
 def test_importing_needs_no_torch():
     code = "import sys, model.network_format, model.bounds; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[1]
@@ -179,6 +204,27 @@ def test_bounds_see_saturation_and_survive_runaways():
     wild = network(timesteps=4096).bounds(-1)
     assert wild.membrane_low[0] == 4096 * (-2**31 - (2**31 - 1))
     assert wild.saturates and wild.membrane_bits == 45
+
+
+def test_bounds_know_what_the_layer_before_can_count():
+    net = network(layers=(layer(z_max=5), DenseLayer(**READOUT)))
+    assert net.bounds(1).minus.tolist() == net.bounds(-1).minus.tolist() == [5]
+    assert net.bounds(0).plus.tolist() == net.bounds(-2).plus.tolist() == [255, 510]
+
+
+@pytest.mark.parametrize("reset", Reset)
+@pytest.mark.parametrize("z_max", [1, 2, 5])
+def test_reset_range_is_that_of_all_values(reset, z_max):
+    neuron = layer(weights=np.zeros((1, 1), int), reset=reset, z_max=z_max, threshold=np.array([3]),
+                   **{name: np.zeros(1, int) for name in ("gain_plus", "gain_minus", "bias")})
+    values = np.arange(-4, 25)
+    counts = np.clip(values // 3, 0, z_max)
+    stored = values - 3 * counts if reset is Reset.SOFT else np.where(counts, 0, values)
+    for first in range(len(values)):
+        for last in range(first, len(values)):
+            low, high = _reset_range(neuron, values[first:first + 1], values[last:last + 1])
+            within = stored[first:last + 1]
+            assert (low[0], high[0]) == (within.min(), within.max())
 
 
 @given(st.lists(st.integers(1, 15), max_size=2), st.integers(-2**31, 2**31 - 1),

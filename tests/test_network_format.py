@@ -17,7 +17,7 @@ from model.network_format import encode, pack_trits, unpack_trits
 LAYER: dict[str, Any] = dict(
     weights=np.array([[1, 0, -1], [0, 1, 1]]), gain_plus=np.array([3, 4]),
     gain_minus=np.array([16, 16]), bias=np.array([-5, 300]), threshold=np.array([7, 70000]),
-    leak=(1, 3), reset=Reset.HARD, v_init=-9, membrane_bits=20)
+    leak=(1, 3), reset=Reset.HARD, v_init=-9, membrane_bits=20, z_max=5)
 READOUT: dict[str, Any] = dict(
     weights=np.array([[1, -1]]), gain_plus=np.array([0]), gain_minus=np.array([2**31 - 1]),
     bias=np.array([-2**31]), threshold=np.array([0]), readout=Readout.SUM)
@@ -99,7 +99,7 @@ def test_a_stranger_can_read_it(tmp_path):
     net = network(layers=(big, DenseLayer(**READOUT)))
     net.save(tmp_path / "net.safetensors")
     document, layers = read_as_documented(tmp_path / "net.safetensors")
-    assert document["format"] == "ternspike integer network" and document["version"] == 1
+    assert document["format"] == "ternspike integer network" and document["version"] == 2
     assert document["input"] == "static" and document["input_bits"] == 8
     assert document["timesteps"] == 4 and document["metadata"] == {"made by": "a tést"}
     for found, true in zip(layers, net.layers, strict=True):
@@ -109,7 +109,17 @@ def test_a_stranger_can_read_it(tmp_path):
         assert found.get("threshold", [0]) == true.threshold.tolist()
         assert found["leak"] == list(true.leak) and found["reset"] == true.reset.value
         assert found["readout"] == (true.readout.value if true.readout else None)
-        assert (found["v_init"], found["membrane_bits"]) == (true.v_init, true.membrane_bits)
+        for name in ("v_init", "membrane_bits", "z_max"):
+            assert found[name] == getattr(true, name)
+
+
+def test_version_1_has_binary_spikes(tmp_path):
+    header, document, data = taken_apart(encode(network()))
+    for described in document["layers"]:
+        del described["z_max"]
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(put_together(header, document | {"version": 1}, data))
+    assert_same(IntegerNetwork.load(path), network(layers=(layer(z_max=1), DenseLayer(**READOUT))))
 
 
 def test_documented_example_of_packing():
@@ -141,6 +151,13 @@ def document_with(**changes):
 def layer_with(number=0, **changes):
     def change(header, document, data):
         document["layers"][number].update(changes)
+        return put_together(header, document, data)
+    return change
+
+
+def layer_without(name):
+    def change(header, document, data):
+        del document["layers"][0][name]
         return put_together(header, document, data)
     return change
 
@@ -220,7 +237,9 @@ HOSTILE = {
     "lone surrogate": (lambda h, d, b: put_together({"__metadata__": {"ternspike": "\ud800"}},
                                                     None, b""), "ternspike: is not UTF-8"),
     "another format": (document_with(format="x"), "format: is 'x'"),
-    "a later version": (document_with(version=2), r"version: is 2 \(limit: version 1\)"),
+    "a later version": (document_with(version=3), r"version: is 3 \(limit: versions 1\.\.2\)"),
+    "an earlier version": (document_with(version=0), "version: is 0"),
+    "a member of a later one": (document_with(version=1), "layer 0: has 'z_max'"),
     "version as text": (document_with(version="1"), "version: is '1'"),
     "version true": (document_with(version=True), "version: is True"),
     "missing field": (document_without("timesteps"), "ternspike: lacks 'timesteps'"),
@@ -241,7 +260,12 @@ HOSTILE = {
     "too many weights": (layer_with(inputs=1 << 20, outputs=1 << 20), "has 1099511627778 weights"),
     "many weights": (layer_with(inputs=1 << 14, outputs=1 << 13), "layers.0.weights: has shape"),
     "other kind": (layer_with(kind="conv"), "layer 0: is of kind 'conv'"),
-    "more in a layer": (layer_with(z_max=3), "layer 0: has 'z_max'"),
+    "more in a layer": (layer_with(padding=3), "layer 0: has 'padding'"),
+    "less in a layer": (layer_without("z_max"), "layer 0: lacks 'z_max'"),
+    "wrong z_max": (layer_with(z_max=16), r"layer 0: z_max: is 16 \(limit: 1\.\.15\)"),
+    "z_max true": (layer_with(z_max=True), "layer 0: z_max: is True"),
+    "no z_max": (layer_with(z_max=None), "layer 0: z_max: is None"),
+    "readout that counts": (layer_with(1, z_max=2), "layer 1: z_max: is 2 for a readout layer"),
     "wrong reset": (layer_with(reset="none"), "layer 0: reset: is 'none'"),
     "wrong readout": (layer_with(1, readout="mean"), "layer 1: readout: is 'mean'"),
     "wrong leak": (layer_with(leak=[99]), "layer 0: leak: is 99"),

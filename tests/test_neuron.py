@@ -41,6 +41,31 @@ def test_hard_reset_by_hand():
     assert trace == [(0, 0.75), (1, 0.0), (0, 0.25), (1, 0.0)]
 
 
+@pytest.mark.parametrize(("reset", "expected"), [
+    (Reset.SOFT, [(2, 0.5), (2, 0.0), (0, -0.5), (2, 2.0), (2, 0.5)]),
+    (Reset.HARD, [(2, 0.0), (1, 0.0), (0, -0.5), (2, 0.0), (0, 0.5)]),
+])
+def test_counts_by_hand(reset, expected):
+    """At most two thresholds are counted; the rest stays, or is lost."""
+    settings = NeuronSettings(reset=reset, z_max=2)
+    v, threshold, trace = torch.zeros(1), torch.tensor(1.0), []
+    for current in (2.5, 1.5, -0.5, 4.5, 0.5):
+        spikes, v = step(v, torch.tensor([current]), threshold, settings)
+        trace.append((spikes.item(), v.item()))
+    assert trace == expected
+
+
+def test_gradient_of_counts_is_the_sum_over_the_levels():
+    """Triangles at 1, 2 and 3 add up; what level k gives the threshold is k times that."""
+    current = torch.tensor([[0.25, 1.0, 1.5, 2.75, 3.5, 4.25]], requires_grad=True)
+    threshold = torch.ones(6, requires_grad=True)
+    spikes = run(current, threshold, 1, NeuronSettings(z_max=3))
+    assert spikes.tolist() == [[[0, 1, 1, 2, 3, 3]]]
+    spikes.sum().backward()
+    torch.testing.assert_close(current.grad, torch.tensor([[0.25, 1, 1, 1, 0.5, 0]]))
+    torch.testing.assert_close(threshold.grad, -torch.tensor([0.25, 1, 1.5, 2.75, 1.5, 0]))
+
+
 def test_threshold_is_inclusive():
     spikes = run(torch.full((1, 1), 0.5), torch.tensor(1.0), 4, NeuronSettings())
     assert spikes.flatten().tolist() == [0, 1, 0, 1]
@@ -58,10 +83,12 @@ def test_leak_factor():
 @pytest.mark.parametrize(("leak", "reset", "static"),
                          list(itertools.product(LEAKS, Reset, (True, False))))
 @pytest.mark.parametrize("surrogate", Surrogate)
-def test_fused_loop_equals_steps(leak, reset, static, surrogate):
+@pytest.mark.parametrize("z_max", [1, 2])
+def test_fused_loop_equals_steps(leak, reset, static, surrogate, z_max):
     """Spikes and both gradients."""
     generator = torch.Generator().manual_seed(11)
-    settings = NeuronSettings(leak=leak, reset=reset, v_init=0.25, surrogate=surrogate, width=0.8)
+    settings = NeuronSettings(leak=leak, reset=reset, v_init=0.25, surrogate=surrogate, width=0.8,
+                              z_max=z_max)
     shape = (5, 7) if static else (6, 5, 7)
     current = torch.randn(shape, generator=generator, dtype=torch.float64) + 0.4
     upstream = torch.randn((6, 5, 7), generator=generator, dtype=torch.float64)
@@ -74,7 +101,7 @@ def test_fused_loop_equals_steps(leak, reset, static, surrogate):
         outcomes.append((spikes.detach(), inputs.grad, threshold.grad))
     for fused, stepped in zip(*outcomes, strict=True):
         torch.testing.assert_close(fused, stepped)
-    assert 0.1 < outcomes[0][0].mean() < 0.9
+    assert 0.1 < outcomes[0][0].mean() < 0.9 and outcomes[0][0].max() == z_max
 
 
 def test_threshold_a_channel():
@@ -123,6 +150,8 @@ def test_spike_is_a_step_with_a_surrogate_gradient():
     ({"threshold": 0.0}, "threshold must be positive, not 0.0"),
     ({"width": float("inf")}, "width must be positive, not inf"),
     ({"v_init": float("nan")}, "v_init must be finite"),
+    ({"z_max": 0}, "z_max must be 1 to 15, not 0"),
+    ({"z_max": 16}, "z_max must be 1 to 15, not 16"),
 ])
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=message):

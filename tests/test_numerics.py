@@ -33,7 +33,7 @@ def network_of(described):
 def test_vector(name):
     vector = VECTORS[name]
     trace = execute(network_of(vector["network"]), np.array(vector["inputs"]))
-    assert [layer.astype(int).tolist() for layer in trace.spikes] == vector["spikes"]
+    assert [layer.tolist() for layer in trace.spikes] == vector["spikes"]
     assert [layer.tolist() for layer in trace.membranes] == vector["membranes"]
     assert trace.readout.tolist() == vector["readout"]
     assert trace.classes.tolist() == vector["classes"]

@@ -35,7 +35,7 @@ def decode(content: bytes) -> np.ndarray:
     return rows[:, 1:].reshape(height, width, 4)
 
 
-def network(coding=InputCoding.STATIC, timesteps=3) -> IntegerNetwork:
+def network(coding=InputCoding.STATIC, timesteps=3, z_max=1) -> IntegerNetwork:
     rng = np.random.default_rng(3)
 
     def layer(inputs, outputs, last):
@@ -43,7 +43,7 @@ def network(coding=InputCoding.STATIC, timesteps=3) -> IntegerNetwork:
             rng.integers(-1, 2, (outputs, inputs)), gain_plus=np.full(outputs, 3),
             gain_minus=np.full(outputs, 2), bias=np.zeros(outputs, int),
             threshold=np.full(outputs, 0 if last else 400), membrane_bits=20,
-            readout=Readout.SUM if last else None)
+            z_max=1 if last else z_max, readout=Readout.SUM if last else None)
 
     static = coding is InputCoding.STATIC
     return IntegerNetwork(coding, 8 if static else 1, timesteps,
@@ -51,13 +51,13 @@ def network(coding=InputCoding.STATIC, timesteps=3) -> IntegerNetwork:
                           {"accuracy_float": "0.5", "accuracy_ternary": "nan"})
 
 
-def evaluation(name="mine", coding=InputCoding.STATIC, spoil=False) -> Evaluation:
+def evaluation(name="mine", coding=InputCoding.STATIC, spoil=False, z_max=1) -> Evaluation:
     """Return an evaluation whose simulation is the golden model's copy, with made-up cycles."""
     rng = np.random.default_rng(4)
     shape, most = ((3, 4), 256) if coding is InputCoding.STATIC else ((3, 12), 2)
     images = rng.integers(0, most, (9, *shape)).astype(np.uint8)
     labels = np.arange(9) % 4
-    net = network(coding)
+    net = network(coding, z_max=z_max)
     samples = first_samples(net, Dataset(name, images, labels, images, labels))
     known = predict(net, samples, "medium", PRESETS["medium"])
     trace = known.trace
@@ -89,6 +89,12 @@ def test_trits_have_three_colours():
     pixels = picture(drawing.trit_image(np.array([[-1, 0, 1]])))
     assert [tuple(pixel) for pixel in pixels[0]] == [
         (*drawing.MINUS, 255), drawing.ZERO, (*drawing.PLUS, 255)]
+
+
+def test_spikes_are_the_stronger_the_more_they_count():
+    assert picture(drawing.spike_image(np.array([[0, 1]], bool)))[0, :, 3].tolist() == [0, 255]
+    counts = np.array([[0, 1, 2, 5]], np.uint8)
+    assert picture(drawing.spike_image(counts, 5))[0, :, 3].tolist() == [0, 51, 102, 255]
 
 
 def test_tiles_stand_in_a_grid():
@@ -195,6 +201,15 @@ def test_page_tells_a_mismatch():
 def test_page_of_spikes():
     page = render(evaluation(coding=InputCoding.SPIKES))
     assert "step 3" in page and "bit 7" not in page
+
+
+def test_page_of_counts():
+    made = evaluation(z_max=3)
+    assert made.trace.spikes[0].max() == 3
+    layer = summarise(made, 1)["layers"][0]
+    assert layer["z_max"] == 3 and layer["mean_count"] > layer["spike_rate"]
+    assert "full colour: 3" in render(made)
+    assert "full colour: " not in render(evaluation())
 
 
 def test_page_escapes_names():

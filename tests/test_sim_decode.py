@@ -12,6 +12,7 @@ from tests.networks import CORES
 
 CORE = CORES["planes2"]          # 6 lanes, 3 neurons a visit
 OUTPUTS, STEPS, SAMPLES = (10, 4), 2, 3
+WEIGHTS = ((2, 1), (1,))         # the first layer's spikes count up to 3
 
 
 def _records(shape, fields: dict) -> np.ndarray:
@@ -44,39 +45,41 @@ def test_readout_out_of_order(changes):
         decode_readouts(_readouts(**changes), CORE, 4, first=10)
 
 
-def _visits() -> list[tuple[int, int, int, int]]:
-    """Return (layer, tile, step, group): 10 neurons are a tile of two groups and one of two."""
-    sample = [(0, tile, step, group) for tile in (0, 1) for step in (0, 1) for group in (0, 1)]
-    sample += [(1, 0, step, group) for step in (0, 1) for group in (0, 1)]
+def _visits() -> list[tuple[int, int, int, int, int]]:
+    """Return (layer, tile, step, level, group): 10 neurons are two tiles of two groups."""
+    sample = [(0, tile, step, level, group) for tile in (0, 1) for step in (0, 1)
+              for level in (0, 1) for group in (0, 1)]
+    sample += [(1, 0, step, 0, group) for step in (0, 1) for group in (0, 1)]
     return sample * SAMPLES
 
 
 def _trace(visits) -> np.ndarray:
-    layer, tile, step, group = np.array(visits).T
+    layer, tile, step, level, group = np.array(visits).T
     neuron = (tile * 6 + group * 3)[:, None] + np.arange(3)
     return _records(trace_layout(CORE), {
-        "layer": layer, "tile": tile, "step": step, "group": group,
-        "spikes": np.where(step == 0, 0b101, 0b010),
-        "membranes": 100 * layer[:, None] + 10 * step[:, None] - neuron,
+        "layer": layer, "tile": tile, "step": step, "level": level, "group": group,
+        "spikes": np.where(step == level, 0b101, 0b110),
+        # What the last level leaves is what counts.
+        "membranes": 100 * layer[:, None] + 10 * (step + level)[:, None] - neuron,
     })
 
 
 def test_trace():
-    spikes, membranes = decode_trace(_trace(_visits()), CORE, OUTPUTS, STEPS, SAMPLES)
+    spikes, membranes = decode_trace(_trace(_visits()), CORE, OUTPUTS, WEIGHTS, STEPS, SAMPLES)
     assert [array.shape for array in spikes] == [(3, 2, 10)]
     assert [array.shape for array in membranes] == [(3, 2, 10), (3, 2, 4)]
-    assert spikes[0][1, 0].tolist() == [True, False, True] * 3 + [True]
-    assert spikes[0][2, 1].tolist() == [False, True, False] * 3 + [False]
-    np.testing.assert_array_equal(membranes[0][0], [-np.arange(10), 10 - np.arange(10)])
+    assert spikes[0][1, 0].tolist() == [2, 1, 3] * 3 + [2]
+    assert spikes[0][2, 1].tolist() == [1, 2, 3] * 3 + [1]
+    np.testing.assert_array_equal(membranes[0][0], [10 - np.arange(10), 20 - np.arange(10)])
     np.testing.assert_array_equal(membranes[1][2], [100 - np.arange(4), 110 - np.arange(4)])
 
 
 @pytest.mark.parametrize("change,message", [
-    (lambda visits: visits[:17] + visits[18:],
+    (lambda visits: visits[:25] + visits[26:],
      r"visit 5 of sample 1 is .*'group': 0.*should be .*'group': 1"),
-    (lambda visits: visits[:-1], r"visit 11 of sample 2 is nothing, and should be"),
+    (lambda visits: visits[:-1], r"visit 19 of sample 2 is nothing, and should be"),
     (lambda visits: visits + visits[:1], r"visit 0 of sample 3 is .*should be nothing more"),
 ])
 def test_trace_out_of_order(change, message):
     with pytest.raises(SimulationError, match=message):
-        decode_trace(_trace(change(_visits())), CORE, OUTPUTS, STEPS, SAMPLES)
+        decode_trace(_trace(change(_visits())), CORE, OUTPUTS, WEIGHTS, STEPS, SAMPLES)

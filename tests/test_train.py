@@ -140,6 +140,19 @@ def test_a_seed_repeats_itself():
     torch.testing.assert_close(torch.get_rng_state(), state)
 
 
+def test_counts_of_one_step():
+    """With T = 1 all is in the counts."""
+    spec = recipe(timesteps=1, neuron=NeuronSettings(z_max=3), teacher=Schedule(8, 1e-2),
+                  student=Schedule(8, 1e-2))
+    data = stripes()
+    result = train(spec, data, seed=1)
+    assert min(result.float_accuracy, result.ternary_accuracy, result.integer_accuracy) > 0.9
+    assert [layer.z_max for layer in result.network.layers] == [3, 1]
+    assert result.network.metadata["levels"] == "3"
+    counts = execute(result.network, encode(data.test_x, Coding.STATIC, 1)).spikes[0]
+    assert set(np.unique(counts)) == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize("coding", Coding)
 def test_codings(coding):
     steps = 6
