@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import explore, peers
+from bench import explore, levels, peers
 from bench.tables import Table, markdown, replace_sections, write_text
 
 __all__ = ["main", "network_table", "place_table", "sections"]
@@ -91,6 +91,14 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
             missing.append(f"network: {command}")
     if reports:
         made["networks"] = markdown(network_table(reports))
+
+    found = [json.loads(file.read_text())
+             for file in sorted((build / "bench").glob("levels-*.json"))]
+    if found:
+        made["levels"] = "\n".join(f"{each['dataset']}:\n\n{markdown(levels.table(each))}"
+                                   for each in found)
+    else:
+        missing.append("spikes that count: python -m bench.levels")
 
     explore_file = build / "bench" / "explore.json"
     if explore_file.exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import campaign, explore, peers, results
+from bench import campaign, explore, levels, peers, results
 from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
 from bench.place import ECP5
@@ -216,6 +216,26 @@ def test_candidates_are_cores():
     assert {shape.planes for shape in shapes} == {1, 2, 4}
 
 
+# Spikes that count
+
+def test_levels_side_by_side():
+    first = {"timesteps": 4, "z_max": 1, "seeds": 2, "samples": 9,
+             "accuracy": {"float": [0.9, 0.91], "ternary": [0.88, 0.9], "integer": [0.88, 0.9]},
+             "mismatches": 0, "compared": 1000, "events": 400.0, "cycles": 300.25, "ops": 2000.0,
+             "memory": 9000.0}
+    other = first | {"timesteps": 1, "z_max": 3, "ops": 500.0, "memory": 6000.0}
+    text = markdown(levels.table({"settings": [first, other]}))
+    assert "| **T = 4, 0..1** | **90.50% (90.00% to 91.00%)** |" in text
+    assert "| T = 1, 0..3 |" in text and "0.5 (4.00 x) | 6.0 (1.50 x) |" in text
+
+
+def test_levels_without_data(tmp_path, capsys):
+    assert levels.main(["--dataset", "mnist", "--data", str(tmp_path),
+                        "--folder", str(tmp_path)]) == 1
+    assert "bench.levels: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 # Sections of docs/results.md
 
 TEMPLATE = "a\n<!-- begin place -->\nold\n<!-- end place -->\nb\n"
@@ -244,7 +264,8 @@ def test_results_takes_what_is_there(tmp_path, capsys):
                          "--readme", str(readme)]) == 0
     assert "| **medium** | **LFE5U-85 speed 6** | **16 x 64 x 1** |" in output.read_text()
     printed = capsys.readouterr().out
-    for command in ("make bench", "make demo", "make mnist", "make fashion", "bench.explore"):
+    for command in ("make bench", "make demo", "make mnist", "make fashion", "bench.levels",
+                    "bench.explore"):
         assert command in printed
 
 
@@ -257,7 +278,7 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
     made, missing = results.sections(tmp_path)
-    assert set(made) == {"peers"} and len(missing) == 5
+    assert set(made) == {"peers"} and len(missing) == 6
     assert "tinyODIN" in made["peers"]
     assert (tmp_path / "bench" / "peers.svg").exists()
 
@@ -290,7 +311,8 @@ def test_networks_stand_in_results_and_readme(tmp_path):
 
 
 @pytest.mark.parametrize("file, names", [
-    ("docs/results.md", ("networks", "place", "peers", "presets")), ("README.md", ("networks",))])
+    ("docs/results.md", ("networks", "levels", "place", "peers", "presets")),
+    ("README.md", ("networks",))])
 def test_documents_have_all_markers(file, names):
     replace_sections((ROOT / file).read_text(encoding="utf-8"), dict.fromkeys(names, "new"))
 
