@@ -33,7 +33,7 @@ class CoreParameters:
         readout layer.
     neuron_depth, gain_depth : :class:`int`
         Rows, of ``neurons`` each, of the memories of biases and thresholds, and of gains. A layer
-        with a static input has gains for each of its bit planes.
+        has gains for each bit plane of its source in a step, and thresholds for each of its own.
     count_width : :class:`int`
         Bits of an accumulator: largest number of spikes that one neuron may receive on its plus
         (or minus) synapses in one plane.

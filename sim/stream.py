@@ -14,6 +14,8 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from hw.core import Core
+
 __all__ = ["Agent", "Bench", "Monitor", "Pace", "Sink", "Source", "always", "bernoulli"]
 
 #: Tells, once a cycle, whether a source may offer or a sink may accept.
@@ -198,7 +200,7 @@ class Bench:
         """Start the clock and reset the design."""
         Clock(self._dut.clk, 2, unit="ns").start()
         self._dut.rst.value = 1
-        for _ in range(2):
+        for _ in range(Core.reset_cycles):
             await RisingEdge(self._dut.clk)
         self._dut.rst.value = 0
 
