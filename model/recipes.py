@@ -139,7 +139,7 @@ def parse_arch(arch: str) -> tuple[int, ...]:
 #: The shipped recipes, named after the data set that each is for.
 RECIPES = {
     "digits": Recipe(
-        arch="64-256-10", timesteps=4, batch=128, label_smoothing=0.1,
+        arch="64-256-256-10", timesteps=4, batch=128, label_smoothing=0.1,
         teacher=Schedule(epochs=60, rate=6e-3, decay=0.1),
         student=Schedule(epochs=60, rate=6e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
