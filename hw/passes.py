@@ -31,14 +31,12 @@ class PassWalker(wiring.Component):
     restart : :py:`In(1)`
         The program changes: begin again. No pass of a sample may be under way.
     o, valid, take : :py:`Out(Pass)`, :py:`Out(1)`, :py:`In(1)`
-        The next pass, and that it is taken. Another comes ``latency`` cycles later, or in the next
-        cycle if this one waited so long.
+        The next pass, and that it is taken. The one after it comes in the next cycle, if this one
+        waited long enough for ``period``.
     """
 
-    #: Cycles from a layer to its first pass.
-    latency = 3
-
-    #: Cycles from a pass to the one after it.
+    #: Cycles from a pass to the one after it, and from the taking of a layer to the cycle in which
+    #: its first pass is worked out.
     period = 2
 
     layer: data.View
