@@ -69,7 +69,7 @@ class FetchLayer(data.StructLayout):
 
 
 class FireLayer(data.StructLayout):
-    """What the fire sequencer needs to know of a layer: its steps, neurons and destination."""
+    """What the pass walker needs to know of a layer: its steps, neurons and destination."""
 
     def __init__(self, p: CoreParameters):
         super().__init__({

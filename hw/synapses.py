@@ -94,7 +94,7 @@ class Synapses(wiring.Component):
                  for plane in range(p.planes)]
         # Block RAMs have a register that can be reset. Several planes share it, and single-port
         # memories lack it: there the masks are reset.
-        gated = p.planes == 1 and not p.shared_weight_port
+        clears_word = p.planes == 1 and not p.shared_weight_port
         for bank in range(p.banks):
             m.submodules[f"bank{bank}"] = memory = ConfigurableMemory(
                 region, init=self._weights[bank], bank=bank, shared_port=p.shared_weight_port)
@@ -111,16 +111,15 @@ class Synapses(wiring.Component):
                 memory.write.eq(self.write),
                 memory.write_en.eq(self.write_en),
             ]
-            if gated:
+            if clears_word:
                 m.d.comb += memory.clear.eq(~spiking)
             for plane in range(p.planes):
                 masks = Cat(Cat(plus[plane][bank][lane], minus[plane][bank][lane])
                             for lane in weight_lanes(p))
-                with m.If(gate[plane] | gated):
+                with m.If(gate[plane] | clears_word):
                     m.d.sync += masks.eq(memory.data)
                 with m.Else():
                     m.d.sync += masks.eq(0)
-
 
         last = Signal(self.latency - 1)      # `last` on its way; the oldest is the highest
         m.d.sync += [last.eq(Cat(self.last, last)), self.closed.eq(last[-1])]
