@@ -1,16 +1,17 @@
 """Ranges that no input can leave, proven from the weights themselves.
 
-A neuron's counts are at most its weights of each sign times the largest source value, its current
-follows from them, and its membrane is followed step by step as an interval through leak, fire and
-reset. If that interval never leaves the membrane width, no membrane ever saturates, whatever the
-input is.
+A neuron's counts are at most its weights of each sign times the largest source value, as often as
+it sums one; its current follows from them, and its membrane is followed step by step as an interval
+through leak, fire and reset. If that interval never leaves the membrane width, no membrane ever
+saturates, whatever the input is.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from model.network import DenseLayer, Reset, leak
+from model.network import NeuronLayer, Reset, leak
 
 __all__ = ["LayerBounds", "bits_needed", "layer_bounds"]
 
@@ -22,12 +23,16 @@ _FAR = 1 << 61
 class LayerBounds:
     """The proven ranges of one layer, each int64 (outputs,) and inclusive.
 
+    Neurons at the border of a map, where the kernel meets padding, only use a part of them.
+
     Members
     -------
     plus, minus
-        The largest counts P and N; both can be 0.
+        The largest counts P and N, by size: of signed sources they can be as much below 0 as the
+        source values are. Both can be 0.
     current_low, current_high
-        The current I of one step. Both ends are reached by some source vector.
+        The current I of one step. Both ends are reached by some source map if all sources have
+        the range that the layer was given.
     membrane_low, membrane_high
         The membrane at any step, after leak and current and before saturation, and after the
         reset, if the membranes were wide enough never to saturate. Starts with ``v_init``.
@@ -66,12 +71,31 @@ def bits_needed(low: int, high: int) -> int:
                    for value in (low, high))
 
 
-def layer_bounds(layer: DenseLayer, source_max: int, timesteps: int) -> LayerBounds:
-    """Prove the ranges of a layer whose inputs are 0..source_max for a number of steps."""
-    plus = source_max * np.count_nonzero(layer.weights == 1, axis=1).astype(np.int64)
-    minus = source_max * np.count_nonzero(layer.weights == -1, axis=1).astype(np.int64)
-    current_low = layer.bias - layer.gain_minus * minus
-    current_high = layer.bias + layer.gain_plus * plus
+def layer_bounds(
+    layer: NeuronLayer, source_max: int, timesteps: int, *, source_min: int = 0,
+    static: bool = False,
+) -> LayerBounds:
+    """Prove the ranges of a layer.
+
+    Parameters
+    ----------
+    layer
+        Its neurons.
+    source_max, source_min
+        The largest and the smallest value of one element of its sources, with 0 between them.
+    timesteps
+        Its steps.
+    static
+        Whether it takes a static input, which its window does not sum.
+    """
+    sums = math.prod(layer.sum_pool) * (1 if static else layer.window)
+    others = tuple(range(1, layer.weights.ndim))
+    plus, minus = (sums * np.count_nonzero(layer.weights == sign, axis=others).astype(np.int64)
+                   for sign in (1, -1))
+    gain_plus, gain_minus = plus * layer.gain_plus, minus * layer.gain_minus
+    current_low = layer.bias + source_min * gain_plus - source_max * gain_minus
+    current_high = layer.bias + source_max * gain_plus - source_min * gain_minus
+    largest = max(source_max, -source_min)
 
     low = high = np.full(layer.outputs, layer.v_init, np.int64)
     membrane_low, membrane_high = low, high
@@ -87,8 +111,8 @@ def layer_bounds(layer: DenseLayer, source_max: int, timesteps: int) -> LayerBou
         low, high = stored_low, stored_high
 
     bits = bits_needed(int(membrane_low.min()), int(membrane_high.max()))
-    return LayerBounds(plus, minus, current_low, current_high, membrane_low, membrane_high,
-                       bits, bits > layer.membrane_bits)
+    return LayerBounds(largest * plus, largest * minus, current_low, current_high, membrane_low,
+                       membrane_high, bits, bits > layer.membrane_bits)
 
 
 def _leak_range(
@@ -104,16 +128,28 @@ def _leak_range(
 
 
 def _reset_range(
-    layer: DenseLayer, low: np.ndarray, high: np.ndarray,
+    layer: NeuronLayer, low: np.ndarray, high: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the range that is stored after firing, from the range before it."""
     if layer.readout is not None:
         return low, high
+    # Each side of 0 for itself; the upper one is used where the range reaches it.
+    up_low, up_high = _fired_range(layer, np.maximum(low, 0), np.maximum(high, 0))
+    if not layer.signed:
+        return np.where(low < 0, low, up_low), np.where(high >= 0, up_high, high)
+    down_low, down_high = _fired_down_range(layer, np.minimum(low, -1), np.minimum(high, -1))
+    return np.where(low < 0, down_low, up_low), np.where(high >= 0, up_high, down_high)
+
+
+def _fired_range(
+    layer: NeuronLayer, low: np.ndarray, high: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the range that is stored, from a range of membranes from 0 upwards."""
     threshold = layer.threshold.astype(np.int64)
     soft = layer.reset is Reset.SOFT
     # A hard reset does not ask how often the threshold is reached.
     most = layer.z_max if soft else 1
-    counts_low, counts_high = (np.clip(end // threshold, 0, most) for end in (low, high))
+    counts_low, counts_high = (np.minimum(end // threshold, most) for end in (low, high))
     if soft:
         low, high = low - counts_low * threshold, high - counts_high * threshold
     else:
@@ -121,5 +157,19 @@ def _reset_range(
     # Between ends of different counts lie a membrane just below the next count, which keeps
     # threshold - 1, and the one at that count, which becomes 0.
     crossed = counts_low < counts_high
-    return (np.where(crossed, np.minimum(low, 0), low),
-            np.where(crossed, np.maximum(high, threshold - 1), high))
+    return np.where(crossed, 0, low), np.where(crossed, np.maximum(high, threshold - 1), high)
+
+
+def _fired_down_range(
+    layer: NeuronLayer, low: np.ndarray, high: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the range that is stored, from a range of membranes below 0 of a signed layer.
+
+    There a neuron fires by the complement of its membrane, and a soft reset is the complement of
+    that above 0. A hard reset ends at 0, not at its complement.
+    """
+    stored_high, stored_low = (~end for end in _fired_range(layer, ~high, ~low))
+    if layer.reset is Reset.SOFT:
+        return stored_low, stored_high
+    return (np.where(~high >= layer.threshold, 0, stored_low),
+            np.where(~low >= layer.threshold, 0, stored_high))

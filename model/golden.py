@@ -2,27 +2,33 @@
 
 It runs an `IntegerNetwork` with PyTorch, layer by layer over all steps of a batch of samples, by
 the equations of `model.network`. Only the counts P and N are computed in floating point, as a
-matrix product of 64-bit floats: a count is at most 2^20 inputs times 255, far below 2^53, so that
-every partial sum is an exact integer in whatever order it is taken. All else is 64-bit integers,
-which `model.network`'s limits keep below 2^61.
+matrix product or a convolution of 64-bit floats: a count is at most 2^20 values of at most 255, far
+below 2^53, so that every partial sum is an exact integer in whatever order it is taken. (PyTorch
+convolves 64-bit floats as a matrix product; the fast algorithms that multiply by fractions are for
+32 bits.) All else is 64-bit integers, which `model.network`'s limits keep below 2^61.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from model.network import (
-    DenseLayer,
+    ConvLayer,
     InputCoding,
     IntegerNetwork,
     NetworkError,
+    NeuronLayer,
     Readout,
     Reset,
     leak,
 )
 
 __all__ = ["Trace", "execute"]
+
+# How many numbers an intermediate of a batch may have: 2^24 of 64 bits are 128 MiB.
+MAX_VALUES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +38,12 @@ class Trace:
     Members
     -------
     spikes
-        uint8 (N, T, outputs), one for each spiking layer, all but the readout: counts 0..z_max.
-        Empty if the execution was not recorded.
+        (N, T, neurons), one for each spiking layer, all but the readout, before max pooling: uint8
+        counts 0..z_max, or int8 -z_max..z_max of a signed layer. T are the layer's own steps, the
+        neurons of a map lie in the order channel, row, column. Empty if the execution was not
+        recorded.
     membranes
-        int32 (N, T, outputs), one for each layer, the readout included: what is stored after the
+        int32 (N, T, neurons), one for each layer, the readout included: what is stored after the
         step, so after saturation and reset. Empty if the execution was not recorded.
     readout
         int64 (N, outputs): the last membrane or the sum of the membranes.
@@ -59,9 +67,11 @@ def execute(
     network
         What to run.
     inputs
-        Integers of 0..2^input_bits-1: (N, inputs) for static input, (N, T, inputs) for spikes.
+        Integers of input_min..input_max: (N, inputs) for static input, otherwise (N, T, inputs);
+        in the order channel, row, column.
     batch
-        How many samples are computed at once; it changes speed and memory, no result.
+        How many samples are computed at once at most; large maps take fewer. It changes speed and
+        memory, no result.
     record
         Whether the trace holds spikes and membranes, or the results only.
 
@@ -75,7 +85,11 @@ def execute(
     if batch < 1:
         raise ValueError(f"Batch must be a positive integer, not {batch!r}")
     samples = _checked(network, np.asarray(inputs))
-    layers = [_Layer(layer) for layer in network.layers]
+    numbers = range(len(network.layers))
+    layers = [_Layer(network.layer(number)) for number in numbers]
+    largest = max(network.steps(number) * math.prod(network.fired_shape(number))
+                  for number in numbers)
+    batch = max(1, min(batch, MAX_VALUES // largest))
     parts = [
         _run(network, layers, samples[start:start + batch], record)
         for start in range(0, max(len(samples), 1), batch)
@@ -93,25 +107,39 @@ class _Layer:
 
     Members
     -------
-    planes
-        float64 (inputs, 2 * outputs): the masks of the +1 weights, then of the -1 weights.
+    masks
+        float64, shaped as the weights: 1 for the +1 weights, then for the -1 weights.
     gain_plus, gain_minus, bias, threshold
-        int64 (outputs,).
+        int64 (outputs, 1): the same for all pixels of a channel.
     """
 
-    def __init__(self, layer: DenseLayer):
+    def __init__(self, layer: NeuronLayer):
         self.spec = layer
-        masks = np.concatenate([layer.weights == 1, layer.weights == -1])
-        self.planes = torch.from_numpy(masks.T.astype(np.float64))
-        self.gain_plus = torch.from_numpy(layer.gain_plus.astype(np.int64))
-        self.gain_minus = torch.from_numpy(layer.gain_minus.astype(np.int64))
-        self.bias = torch.from_numpy(layer.bias.astype(np.int64))
-        self.threshold = torch.from_numpy(layer.threshold.astype(np.int64))
+        self.masks = [torch.from_numpy((layer.weights == sign).astype(np.float64))
+                      for sign in (1, -1)]
+        self.gain_plus, self.gain_minus, self.bias, self.threshold = (
+            torch.from_numpy(array.astype(np.int64)).unsqueeze(1)
+            for array in (layer.gain_plus, layer.gain_minus, layer.bias, layer.threshold))
 
-    def current(self, source: torch.Tensor) -> torch.Tensor:
-        """Return I, int64 (..., outputs), from counts of any type, (..., inputs)."""
-        plus, minus = (source.double() @ self.planes).long().chunk(2, dim=-1)
-        return self.gain_plus * plus - self.gain_minus * minus + self.bias
+    def current(self, summed: torch.Tensor) -> torch.Tensor:
+        """Return I, int64 (N, T, outputs, pixels), from summed counts (N, T, C, H, W)."""
+        maps = summed.flatten(0, 1)
+        # A convolution writes down the inputs of each pixel, one pixel after another.
+        pixels = summed.shape[-2:].numel() if isinstance(self.spec, ConvLayer) else 1
+        size = max(1, MAX_VALUES // (self.masks[0][0].numel() * pixels))
+        plus, minus = (torch.cat([self._counts(part.double(), mask) for part in maps.split(size)])
+                       for mask in self.masks)
+        current = self.gain_plus * plus - self.gain_minus * minus + self.bias
+        return current.unflatten(0, summed.shape[:2])
+
+    def _counts(self, maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return P or N, int64 (maps, outputs, pixels), from maps (maps, C, H, W)."""
+        layer = self.spec
+        if isinstance(layer, ConvLayer):
+            counts = torch.nn.functional.conv2d(
+                maps, mask, stride=layer.stride, padding=layer.padding, groups=layer.groups)
+            return counts.flatten(2).long()
+        return (maps.flatten(1) @ mask.T).long().unsqueeze(2)
 
     def step(
         self, membrane: torch.Tensor, current: torch.Tensor,
@@ -122,11 +150,16 @@ class _Layer:
         membrane = membrane.clamp(layer.membrane_min, layer.membrane_max)
         if layer.readout is not None:
             return membrane, torch.zeros_like(membrane)
-        # A negative membrane is silent; it is never divided.
-        spikes = (membrane.clamp(min=0) // self.threshold).clamp(max=layer.z_max)
+        spikes = self._count(membrane)
+        if layer.signed:
+            spikes -= self._count(~membrane)
         if layer.reset is Reset.SOFT:
             return membrane - spikes * self.threshold, spikes
-        return membrane.masked_fill(spikes > 0, 0), spikes
+        return membrane.masked_fill(spikes != 0, 0), spikes
+
+    def _count(self, membrane: torch.Tensor) -> torch.Tensor:
+        """Return how many thresholds a membrane holds; a negative one none, it is never divided."""
+        return (membrane.clamp(min=0) // self.threshold).clamp(max=self.spec.z_max)
 
 
 @torch.inference_mode()
@@ -134,37 +167,47 @@ def _run(
     network: IntegerNetwork, layers: list[_Layer], samples: np.ndarray, record: bool,
 ) -> Trace:
     """Run one batch."""
-    source = torch.from_numpy(samples.astype(np.float64))
+    static = network.input is InputCoding.STATIC
+    # What later layers see of the input and of each layer, as long as one of them reads it.
+    seen = {-1: samples[:, np.newaxis] if static else samples}
+    last_reader = {source: number for number in range(len(layers))
+                   for source in network.sources(number)}
     all_spikes, all_membranes = [], []
     for number, layer in enumerate(layers):
-        current = layer.current(source)
-        if number == 0 and network.input is InputCoding.STATIC:
-            # The one current of a static input is used in every step.
-            current = current.unsqueeze(1).expand(-1, network.timesteps, -1)
-        membranes, source = _steps(layer, current)
-        all_spikes.append(source)
-        all_membranes.append(membranes)
-    last = all_membranes[-1]
+        sources = network.sources(number)
+        summed = network.summed(number, [seen[source] for source in sources])
+        current = layer.current(torch.from_numpy(summed))
+        # The one current of a static input is used in every step.
+        current = current.expand(-1, network.steps(number), -1, -1)
+        membranes, spikes = _steps(layer, current)
+        seen[number] = network.pooled(number, spikes)
+        for source in sources:
+            if last_reader[source] == number:
+                del seen[source]
+        if record:
+            all_spikes.append(spikes)
+            all_membranes.append(membranes)
+    # The readout was last.
     summed = network.layers[-1].readout is Readout.SUM
-    readout = (last.sum(dim=1) if summed else last[:, -1]).numpy()
+    readout = membranes.sum(axis=1, dtype=np.int64) if summed else membranes[:, -1].astype(np.int64)
     return Trace(
-        spikes=tuple(spikes.numpy() for spikes in all_spikes[:-1]) if record else (),
-        membranes=tuple(each.int().numpy() for each in all_membranes) if record else (),
+        spikes=tuple(all_spikes[:-1]),
+        membranes=tuple(all_membranes),
         readout=readout,
         # NumPy's argmax gives the lowest index of equal values; PyTorch's promises nothing.
         classes=readout.argmax(axis=1),
     )
 
 
-def _steps(layer: _Layer, current: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a layer's membranes and spikes of all steps from its currents, all (N, T, outputs)."""
-    membranes = torch.empty(current.shape, dtype=torch.int64)
-    spikes = torch.empty(current.shape, dtype=torch.uint8)
+def _steps(layer: _Layer, current: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return a layer's membranes and spikes of all steps, (N, T, neurons), from its currents."""
+    membranes = torch.empty(current.shape, dtype=torch.int32)
+    spikes = torch.empty(current.shape, dtype=torch.int8 if layer.spec.signed else torch.uint8)
     membrane = torch.full_like(current[:, 0], layer.spec.v_init)
     for step in range(current.shape[1]):
         membrane, spikes[:, step] = layer.step(membrane, current[:, step])
         membranes[:, step] = membrane
-    return membranes, spikes
+    return membranes.flatten(2).numpy(), spikes.flatten(2).numpy()
 
 
 def _joined(parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
@@ -181,7 +224,8 @@ def _checked(network: IntegerNetwork, inputs: np.ndarray) -> np.ndarray:
                            f"(samples, {', '.join(map(str, wanted))})")
     if inputs.dtype != np.bool_ and not np.issubdtype(inputs.dtype, np.integer):
         raise NetworkError(f"have type {inputs.dtype}", "inputs", "integers")
-    if inputs.size and (inputs.min() < 0 or inputs.max() > network.input_max):
+    low, high = network.input_min, network.input_max
+    if inputs.size and (inputs.min() < low or inputs.max() > high):
         raise NetworkError(f"hold {int(inputs.min())}..{int(inputs.max())}", "inputs",
-                           f"0..{network.input_max}")
-    return inputs
+                           f"{low}..{high}")
+    return inputs.astype(np.int16)

@@ -1,7 +1,7 @@
 """The integer network: the only thing that crosses from training to hardware.
 
 It is pure integers, immutable and valid by construction. With ``s_i[t]`` the input counts of a
-layer at step ``t`` (the ``z`` of the layer before, or pixels of 0..2^bits-1 for a static input) and
+layer at step ``t`` (the ``z`` of the layers that it reads, or values of the network's input) and
 ``w_oi`` its ternary weights, output neuron ``o`` computes::
 
     P = sum(s_i[t] where w_oi = +1)        N = sum(s_i[t] where w_oi = -1)
@@ -10,289 +10,132 @@ layer at step ``t`` (the ``z`` of the layer before, or pixels of 0..2^bits-1 for
     v = saturate(v, membrane_bits)         # two's complement, both ends
     # A readout layer stops here: it neither fires nor resets.
     z = 0 if v < threshold_o else min(v // threshold_o, z_max)     # z_max = 1: a binary spike
-    v = v - z * threshold_o                # soft reset;   hard reset:  v = 0 where z > 0
+    z = -min(~v // threshold_o, z_max) if v < 0                    # signed layers only, ~v = -v - 1
+    v = v - z * threshold_o                # soft reset;   hard reset:  v = 0 where z is not 0
 
-``docs/numerics.md`` is the same with test vectors.
+Layers form a graph without cycles, each after those that it reads. Activity is maps of channels,
+rows and columns; a vector is a map of one row and one column. ``docs/numerics.md`` is the same with
+test vectors.
 """
 
 import enum
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as short
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from model.checks import NetworkError, boolean, choice, integer
+from model.integer_layers import (
+    INT32_MAX,
+    INT32_MIN,
+    MAX_KERNEL,
+    MAX_LAYERS,
+    MAX_LEVELS,
+    MAX_SHIFT,
+    MAX_WIDTH,
+    ConvLayer,
+    DenseLayer,
+    Layer,
+    Merge,
+    MergeLayer,
+    NeuronLayer,
+    Readout,
+    Reset,
+)
+from model.spikes import input_planes, input_weights, leak, level_planes, level_weights
 
 if TYPE_CHECKING:
     from model.bounds import LayerBounds
 
 __all__ = [
-    "DenseLayer", "InputCoding", "IntegerNetwork", "NetworkError", "Readout", "Reset", "leak",
-    "level_planes", "level_weights",
+    "INT32_MAX", "INT32_MIN", "MAX_FAN_IN", "MAX_INPUT_BITS", "MAX_KERNEL", "MAX_LAYERS",
+    "MAX_LEVELS", "MAX_SHIFT", "MAX_TIMESTEPS", "MAX_WEIGHTS", "MAX_WIDTH", "ConvLayer",
+    "DenseLayer", "InputCoding", "IntegerNetwork", "Layer", "Merge", "MergeLayer", "NetworkError",
+    "NeuronLayer", "Readout", "Reset", "Shape", "leak", "level_planes", "level_weights",
 ]
 
-# Together these keep every current below 2^60, so that 64-bit arithmetic is exact everywhere.
-MAX_WIDTH = 1 << 20
+# A neuron sums at most MAX_FAN_IN values of at most 8 bits and multiplies by gains below 2^31:
+# every current is below 2^60, so that 64-bit arithmetic is exact everywhere.
+MAX_FAN_IN = 1 << 20
 MAX_WEIGHTS = 1 << 28
-MAX_LAYERS = 64
 MAX_TIMESTEPS = 4096
 MAX_INPUT_BITS = 8
-MAX_SHIFT = 15
-MAX_LEVELS = 15
 MAX_METADATA = 1 << 16
 
-INT32_MAX = (1 << 31) - 1
-INT32_MIN = -(1 << 31)
-
-
-class NetworkError(ValueError):
-    """A network, or the file of one, that is not valid.
-
-    Parameters
-    ----------
-    what
-        What is wrong, with the value found.
-    where
-        The place: a file, a layer, an array.
-    limit
-        What would have been right, if a limit was crossed.
-    """
-
-    def __init__(self, what: str, where: str = "", limit: object = None):
-        super().__init__(what, where, limit)
-        self.what = what
-        self.where = where
-        self.limit = limit
-
-    def __str__(self) -> str:
-        """Return one line: place, fault, limit."""
-        place = f"{self.where}: " if self.where else ""
-        limit = "" if self.limit is None else f" (limit: {self.limit})"
-        return f"{place}{self.what}{limit}"
+#: Channels, rows and columns of a map.
+Shape = tuple[int, int, int]
 
 
 class InputCoding(enum.Enum):
-    """How a sample reaches the first layer."""
+    """How a sample reaches the layers that read the input."""
 
-    #: Integers 0..2^input_bits-1; the current of step 0 is used in every step.
+    #: One integer vector; its current is used in every step.
     STATIC = "static"
     #: A new binary vector in every step.
     SPIKES = "spikes"
+    #: A new integer vector in every step.
+    SAMPLES = "samples"
 
 
-class Reset(enum.Enum):
-    """What a spike does to the membrane."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a layer stands in its network.
 
-    #: The threshold is subtracted once for each count of the spike.
-    SOFT = "soft"
-    #: The membrane becomes 0.
-    HARD = "hard"
-
-
-class Readout(enum.Enum):
-    """What a layer that does not fire gives as its result."""
-
-    #: The membrane after the last step.
-    LAST = "last"
-    #: The sum over all steps of the (saturated) membrane.
-    SUM = "sum"
-
-
-class Shiftable(Protocol):
-    """What `leak` needs: integers, NumPy integer arrays and integer tensors have it."""
-
-    def __rshift__(self, other: int, /) -> Any:
-        """Shift right arithmetically, rounding down."""
-        ...
-
-    def __sub__(self, other: Any, /) -> Any:
-        """Subtract."""
-        ...
-
-
-V = TypeVar("V", bound=Shiftable)
-
-
-def leak(membrane: V, shifts: tuple[int, ...]) -> V:
-    """Return ``membrane - (membrane >> k1) - (membrane >> k2)``, shifts rounding down.
-
-    All shifts are of the value before the leak. No shift: no leak.
-    """
-    leaked = membrane
-    for shift in shifts:
-        leaked = leaked - (membrane >> shift)
-    return leaked
-
-
-def level_weights(z_max: int) -> tuple[int, ...]:
-    """Return what each bit plane of counts 0..z_max is worth, the largest first.
-
-    There are as few planes as can tell the counts apart, and all of them together are worth z_max:
-    1, 2, 4, ..., and one for what is left. Then every count is the sum of the planes that taking
-    the largest weight that fits, again and again, sets.
-
-    Parameters
-    ----------
-    z_max
-        At least 1.
-    """
-    weights = [1 << plane for plane in range(z_max.bit_length() - 1)]
-    return tuple(sorted([*weights, z_max - sum(weights)], reverse=True))
-
-
-def level_planes(counts: np.ndarray, z_max: int) -> np.ndarray:
-    """Split counts into bit planes of the weights `level_weights`.
-
-    Parameters
-    ----------
-    counts
-        Integers or bool (...), 0..z_max.
-
-    Returns
+    Members
     -------
-    np.ndarray
-        bool (..., planes).
-    """
-    planes = []
-    for weight in level_weights(z_max):
-        planes.append(counts >= weight)
-        counts = np.where(planes[-1], counts - weight, counts)
-    return np.stack(planes, axis=-1)
-
-
-@dataclass(frozen=True, eq=False)
-class DenseLayer:
-    """A fully connected layer of integer neurons; see the module for the equations.
-
-    Arrays may be given in any integer type; they are copied to the types named here and can't be
-    written.
-
-    Parameters
-    ----------
-    weights
-        int8 (outputs, inputs) of -1, 0, +1.
-    gain_plus, gain_minus
-        int32 (outputs,), 0..2^31-1: what one count on a +1 or -1 weight is worth.
-    bias
-        int32 (outputs,): added in every step.
-    threshold
-        int32 (outputs,), at least 1; for a readout layer all 0, because it does not fire.
-    leak
-        () for none, or one or two shifts of 1..15.
-    reset
-        What a spike does to the membrane.
-    v_init
-        The membrane before step 0, within the membrane width.
-    membrane_bits
-        2..32: the two's complement width that membranes saturate to.
-    z_max
-        1..15: the largest count of a spike; 1 for a readout layer, because it does not fire.
-    readout
-        None for a spiking layer, otherwise how the result is read.
-
-    Raises
-    ------
-    NetworkError
-        Naming the field, what was found and what would be right.
+    layer
+        Its neurons; of a merge, those of the convolution that it is.
+    sources
+        The numbers of the layers that it reads, or (-1,) for the input.
+    source_shape, summed_shape
+        The map that it reads, joined along the channels; after sum pooling.
+    fired_shape, shape
+        The map of its neurons; after max pooling, as later layers see it.
+    steps
+        Its steps in a sample.
     """
 
-    weights: np.ndarray
-    gain_plus: np.ndarray
-    gain_minus: np.ndarray
-    bias: np.ndarray
-    threshold: np.ndarray
-    leak: tuple[int, ...] = ()
-    reset: Reset = Reset.SOFT
-    v_init: int = 0
-    membrane_bits: int = 32
-    z_max: int = 1
-    readout: Readout | None = None
-
-    def __post_init__(self) -> None:
-        """Validate all fields and freeze the arrays."""
-        _choice(self.reset, Reset, "reset")
-        if self.readout is not None:
-            _choice(self.readout, Readout, "readout")
-        weights = _integers(self.weights, "weights", -1, 1)
-        if weights.ndim != 2 or 0 in weights.shape:
-            raise NetworkError(f"has shape {weights.shape}", "weights",
-                               "(outputs, inputs), each at least 1")
-        outputs = weights.shape[0]
-        if max(weights.shape) > MAX_WIDTH:
-            raise NetworkError(f"has shape {weights.shape}", "weights",
-                               f"{MAX_WIDTH} inputs and outputs")
-        self._set("weights", _frozen(weights, np.int8))
-
-        threshold_low, threshold_high = (1, INT32_MAX) if self.readout is None else (0, 0)
-        for name, low, high in (
-            ("gain_plus", 0, INT32_MAX),
-            ("gain_minus", 0, INT32_MAX),
-            ("bias", INT32_MIN, INT32_MAX),
-            ("threshold", threshold_low, threshold_high),
-        ):
-            array = _integers(getattr(self, name), name, low, high)
-            if array.shape != (outputs,):
-                raise NetworkError(f"has shape {array.shape}", name, f"({outputs},), the outputs")
-            self._set(name, _frozen(array, np.int32))
-
-        if not isinstance(self.leak, tuple | list) or len(self.leak) > 2:
-            raise NetworkError(f"is {short(self.leak)}", "leak", "a tuple of at most 2 shifts")
-        self._set("leak", tuple(_integer(k, "leak", 1, MAX_SHIFT) for k in self.leak))
-        self._set("membrane_bits", _integer(self.membrane_bits, "membrane_bits", 2, 32))
-        self._set("v_init", _integer(self.v_init, "v_init", self.membrane_min, self.membrane_max))
-        self._set("z_max", _integer(self.z_max, "z_max", 1, MAX_LEVELS))
-        if self.readout is not None and self.z_max != 1:
-            raise NetworkError(f"is {self.z_max} for a readout layer", "z_max", 1)
-
-    def _set(self, name: str, value: object) -> None:
-        """Store a normalised field in spite of the class being frozen."""
-        object.__setattr__(self, name, value)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by the constructor, so that a copy is validated and frozen too."""
-        return DenseLayer, tuple(getattr(self, each.name) for each in fields(self))
-
-    @property
-    def inputs(self) -> int:
-        """The number of inputs."""
-        return self.weights.shape[1]
-
-    @property
-    def outputs(self) -> int:
-        """The number of neurons."""
-        return self.weights.shape[0]
-
-    @property
-    def membrane_min(self) -> int:
-        """The lowest membrane, where it saturates."""
-        return -(1 << (self.membrane_bits - 1))
-
-    @property
-    def membrane_max(self) -> int:
-        """The highest membrane, where it saturates."""
-        return (1 << (self.membrane_bits - 1)) - 1
+    layer: NeuronLayer
+    sources: tuple[int, ...]
+    source_shape: Shape
+    summed_shape: Shape
+    fired_shape: Shape
+    shape: Shape
+    steps: int
 
 
 @dataclass(frozen=True, eq=False)
 class IntegerNetwork:
-    """A chain of layers, the last of which is read out; see the module for the equations.
+    """Layers, the last of which is read out; see the module for the equations.
+
+    Arrays of samples are flat, in the order channel, row, column. The methods that take the
+    ``number`` of a layer take -1 for the network's input where that has an answer.
 
     Parameters
     ----------
     input
-        How a sample reaches the first layer.
+        How a sample reaches the layers that read the input.
     input_bits
         1..8 bits of an input value; 1 for spikes.
     timesteps
-        1..4096 steps of every sample.
+        1..4096 steps of the input.
     layers
-        1..64 layers; each takes the spikes of the one before; exactly the last has a readout.
+        1..64 layers, each after those that it reads; exactly the last has a readout, and each of
+        the others is read. Who reads the input reads nothing else.
     metadata
         Where the network comes from, as text (recipe, seed, accuracy, ...); it changes nothing.
+    input_shape
+        Channels, rows and columns of the input; None: the inputs of a dense first layer, as
+        channels of one pixel.
+    input_signed
+        Whether input values are -2^(input_bits-1)..2^(input_bits-1)-1 instead of
+        0..2^input_bits-1; not for spikes.
 
     Raises
     ------
@@ -303,47 +146,182 @@ class IntegerNetwork:
     input: InputCoding
     input_bits: int
     timesteps: int
-    layers: tuple[DenseLayer, ...]
+    layers: tuple[Layer, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    input_shape: Shape | None = None
+    input_signed: bool = False
+    _places: tuple[_Place, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Validate the whole and freeze the containers."""
-        _choice(self.input, InputCoding, "input")
-        bits = _integer(self.input_bits, "input_bits", 1, MAX_INPUT_BITS)
-        if self.input is InputCoding.SPIKES and bits != 1:
-            raise NetworkError(f"is {bits} for spikes", "input_bits", 1)
+        choice(self.input, InputCoding, "input")
+        bits = integer(self.input_bits, "input_bits", 1, MAX_INPUT_BITS)
+        signed = boolean(self.input_signed, "input_signed")
+        for name, value, only in (("input_bits", bits, 1), ("input_signed", signed, False)):
+            if self.input is InputCoding.SPIKES and value != only:
+                raise NetworkError(f"is {value} for spikes", name, only)
         object.__setattr__(self, "input_bits", bits)
-        steps = _integer(self.timesteps, "timesteps", 1, MAX_TIMESTEPS)
+        object.__setattr__(self, "input_signed", signed)
+        steps = integer(self.timesteps, "timesteps", 1, MAX_TIMESTEPS)
         object.__setattr__(self, "timesteps", steps)
-        object.__setattr__(self, "layers", _chain(self.layers))
+        object.__setattr__(self, "layers", _layers(self.layers))
+        object.__setattr__(self, "input_shape", _input_shape(self.input_shape, self.layers[0]))
+        object.__setattr__(self, "_places", _place_all(self))
         object.__setattr__(self, "metadata", _text_map(self.metadata))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the constructor, so that a copy is validated and frozen too."""
-        arguments = (self.input, self.input_bits, self.timesteps, self.layers)
-        return IntegerNetwork, (*arguments, dict(self.metadata))
+        return IntegerNetwork, (
+            self.input, self.input_bits, self.timesteps, self.layers, dict(self.metadata),
+            self.input_shape, self.input_signed)
 
     @property
     def inputs(self) -> int:
-        """The number of inputs of the first layer."""
-        return self.layers[0].inputs
+        """The number of values of the input in one step."""
+        return math.prod(self.shape(-1))
 
     @property
     def outputs(self) -> int:
         """The number of readout neurons (classes)."""
-        return self.layers[-1].outputs
+        return math.prod(self.shape(len(self.layers) - 1))
+
+    @property
+    def input_min(self) -> int:
+        """The smallest input value."""
+        return -(1 << (self.input_bits - 1)) if self.input_signed else 0
 
     @property
     def input_max(self) -> int:
         """The largest input value."""
-        return (1 << self.input_bits) - 1
+        return (1 << (self.input_bits - self.input_signed)) - 1
+
+    def layer(self, number: int) -> NeuronLayer:
+        """Return a layer's neurons: the layer itself, or the convolution that a merge is."""
+        return self._places[number].layer
+
+    def sources(self, number: int) -> tuple[int, ...]:
+        """Return the numbers of the layers that a layer reads, or (-1,) for the input."""
+        return self._places[number].sources
+
+    def source_shape(self, number: int) -> Shape:
+        """Return the shape of what a layer reads, its sources joined along the channels."""
+        return self._places[number].source_shape
+
+    def summed_shape(self, number: int) -> Shape:
+        """Return the shape of what a layer's weights meet: its sources after sum pooling."""
+        return self._places[number].summed_shape
+
+    def fired_shape(self, number: int) -> Shape:
+        """Return the shape of a layer's neurons, so of its spikes before max pooling."""
+        return self._places[number].fired_shape
+
+    def shape(self, number: int) -> Shape:
+        """Return the shape of a layer's spikes as others see them, or of the input."""
+        if number < 0:
+            assert self.input_shape is not None
+            return self.input_shape
+        return self._places[number].shape
+
+    def steps(self, number: int) -> int:
+        """Return how many steps of a layer, or of the input, a sample has."""
+        return self.timesteps if number < 0 else self._places[number].steps
+
+    def takes_static(self, number: int) -> bool:
+        """Return whether a layer reads a static input, so that its current is always the same."""
+        return self.input is InputCoding.STATIC and self.sources(number) == (-1,)
+
+    def source_range(self, number: int) -> tuple[int, int]:
+        """Return the smallest and the largest value of one element of what a layer reads."""
+        sources = self.sources(number)
+        if sources == (-1,):
+            return self.input_min, self.input_max
+        layers = [self.layers[source] for source in sources]
+        high = max(layer.z_max for layer in layers)
+        return min(-layer.z_max if layer.signed else 0 for layer in layers), high
+
+    def plane_weights(self, number: int) -> tuple[int, ...]:
+        """Return what the bit planes of a layer's spikes, or of the input, are worth.
+
+        Of spikes the largest first, of signed ones followed by their negatives
+        (`model.spikes.level_weights`); of the input the lowest bit first.
+        """
+        if number < 0:
+            return input_weights(self.input_bits, self.input_signed)
+        return level_weights(self.layers[number].z_max, self.layers[number].signed)
+
+    def planes(self, number: int, counts: np.ndarray) -> np.ndarray:
+        """Split a layer's spikes, or input values, into their bit planes.
+
+        Parameters
+        ----------
+        counts
+            Integers or bool (...), in the range of the layer or of the input.
+
+        Returns
+        -------
+        np.ndarray
+            bool (..., planes), worth `plane_weights`.
+        """
+        if number < 0:
+            return input_planes(counts, self.input_bits)
+        return level_planes(counts, self.layers[number].z_max, self.layers[number].signed)
+
+    def pooled(self, number: int, spikes: np.ndarray) -> np.ndarray:
+        """Return a layer's spikes as later layers see them: the largest of each pool.
+
+        Parameters
+        ----------
+        spikes
+            Integers (..., neurons).
+
+        Returns
+        -------
+        np.ndarray
+            The same type, (..., outputs).
+        """
+        layer = self.layer(number)
+        if not isinstance(layer, ConvLayer) or layer.pool == (1, 1):
+            return spikes
+        maps = spikes.reshape(*spikes.shape[:-1], *self.fired_shape(number))
+        return _windows(maps, layer.pool).max(axis=(-3, -1)).reshape(*spikes.shape[:-1], -1)
+
+    def summed(self, number: int, sources: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what a layer's weights meet: its sources joined and summed.
+
+        Parameters
+        ----------
+        sources
+            Integers or bool (samples, steps, outputs) of each of `sources`, pooled; of a static
+            input, one step.
+
+        Returns
+        -------
+        np.ndarray
+            Integers (samples, steps of the layer, channels, rows, columns), `summed_shape`; of a
+            static input, one step.
+        """
+        layer = self.layer(number)
+        samples, steps = sources[0].shape[:2]
+        maps = np.concatenate([
+            each.reshape(samples, steps, *self.shape(source))
+            for source, each in zip(self.sources(number), sources, strict=True)], axis=2)
+        if layer.window > 1 and not self.takes_static(number):
+            grouped = maps.reshape(samples, -1, layer.window, *maps.shape[2:])
+            maps = grouped.sum(axis=2, dtype=np.int32)
+        if layer.sum_pool == (1, 1):
+            return maps
+        return _windows(maps, layer.sum_pool).sum(axis=(-3, -1), dtype=np.int32)
 
     def bounds(self, layer: int) -> "LayerBounds":
-        """Return the ranges of one layer that no input can leave; see `model.bounds`."""
+        """Return the ranges of one layer that no input can leave; see `model.bounds`.
+
+        Here -1 is the last layer.
+        """
         from model.bounds import layer_bounds
-        first = layer in (0, -len(self.layers))
-        source_max = self.input_max if first else self.layers[layer - 1].z_max
-        return layer_bounds(self.layers[layer], source_max, self.timesteps)
+        number = layer % len(self.layers)
+        low, high = self.source_range(number)
+        return layer_bounds(self.layer(number), high, self.steps(number), source_min=low,
+                            static=self.takes_static(number))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as one safetensors file, atomically; see `model.network_format`.
@@ -374,59 +352,157 @@ class IntegerNetwork:
         return read(Path(path))
 
 
-def _choice(value: object, kind: type[enum.Enum], where: str) -> None:
-    """Raise unless ``value`` is a member of the enumeration."""
-    if not isinstance(value, kind):
-        raise NetworkError(f"is {short(value)}", where, f"a member of {kind.__name__}")
-
-
-def _integer(value: object, where: str, low: int, high: int) -> int:
-    """Return ``value`` as a Python integer of low..high."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise NetworkError(f"is {short(value)}", where, f"an integer of {low}..{high}")
-    if not low <= value <= high:
-        raise NetworkError(f"is {short(value)}", where, f"{low}..{high}")
-    return int(value)
-
-
-def _integers(value: object, where: str, low: int, high: int) -> np.ndarray:
-    """Return ``value`` as an array whose elements are integers of low..high."""
-    array = np.asarray(value)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise NetworkError(f"has type {array.dtype}", where, "integers")
-    if array.size:
-        for extreme in (int(array.min()), int(array.max())):
-            if not low <= extreme <= high:
-                raise NetworkError(f"holds {extreme}", where, f"{low}..{high}")
-    return array
-
-
-def _frozen(array: np.ndarray, dtype: type[np.integer]) -> np.ndarray:
-    """Return a private copy of the array that can't be written."""
-    copy = np.array(array, dtype=dtype, order="C", copy=True)
-    copy.setflags(write=False)
-    return copy
-
-
-def _chain(layers: object) -> tuple[DenseLayer, ...]:
-    """Return the layers as a tuple, checked one against the next."""
+def _layers(layers: object) -> tuple[Layer, ...]:
+    """Return the layers as a tuple, each of a known kind, the last one read out."""
     if not isinstance(layers, tuple | list) or not 1 <= len(layers) <= MAX_LAYERS:
         found = f"{len(layers)} layers" if isinstance(layers, tuple | list) else short(layers)
         raise NetworkError(found, "layers", f"1..{MAX_LAYERS} layers")
     for number, layer in enumerate(layers):
-        where = f"layer {number}"
-        if not isinstance(layer, DenseLayer):
-            raise NetworkError(f"is {short(layer)}", where, "a DenseLayer")
-        if number and layer.inputs != layers[number - 1].outputs:
-            raise NetworkError(f"takes {layer.inputs} inputs", where,
-                               f"{layers[number - 1].outputs}, the outputs of the layer before")
+        if not isinstance(layer, Layer):
+            raise NetworkError(f"is {short(layer)}", f"layer {number}",
+                               "a DenseLayer, a ConvLayer or a MergeLayer")
         if (layer.readout is None) == (number == len(layers) - 1):
-            raise NetworkError(f"has readout {layer.readout}", where,
+            raise NetworkError(f"has readout {layer.readout}", f"layer {number}",
                                "exactly the last layer is read out")
-    weights = sum(math.prod(layer.weights.shape) for layer in layers)
-    if weights > MAX_WEIGHTS:
-        raise NetworkError(f"{weights} weights", "layers", f"{MAX_WEIGHTS} weights")
     return tuple(layers)
+
+
+def _input_shape(shape: object, first: Layer) -> Shape:
+    """Return the shape of the input, by default that of a dense first layer."""
+    if shape is None and isinstance(first, DenseLayer):
+        return first.inputs, 1, 1
+    if not isinstance(shape, tuple | list) or len(shape) != 3:
+        raise NetworkError(f"is {short(shape)}", "input_shape", "channels, rows and columns")
+    channels, height, width = (integer(each, "input_shape", 1, MAX_WIDTH) for each in shape)
+    return _checked_shape((channels, height, width), "input_shape")
+
+
+def _place_all(network: IntegerNetwork) -> tuple[_Place, ...]:
+    """Find the place of every layer, checked against those before."""
+    places: list[_Place] = []
+    weights = 0
+    for number, layer in enumerate(network.layers):
+        where = f"layer {number}"
+        sources = _sources(layer, number)
+        shapes = [network.shape(-1) if each < 0 else places[each].shape for each in sources]
+        source_shape = _joined(shapes, where)
+        steps = {network.timesteps if each < 0 else places[each].steps for each in sources}
+        if len(steps) > 1:
+            raise NetworkError(f"has sources of {' and '.join(map(str, sorted(steps)))} steps",
+                               where, "the same steps of all")
+        if isinstance(layer, MergeLayer):
+            _check_merge(layer, shapes, [network.layers[each] for each in sources], where)
+            weights += 2 * shapes[0][0] ** 2
+        else:
+            weights += layer.weights.size
+        # Before a merge is written out, because that takes the memory.
+        if weights > MAX_WEIGHTS:
+            raise NetworkError(f"has {weights} weights, with those of the layers before", where,
+                               f"{MAX_WEIGHTS} weights")
+        neurons = layer.as_conv(shapes[0][0]) if isinstance(layer, MergeLayer) else layer
+        static = network.input is InputCoding.STATIC and sources == (-1,)
+        places.append(_place(neurons, sources, source_shape, steps.pop(), static, where))
+    read = {source for place in places for source in place.sources}
+    for number in range(len(places) - 1):
+        if number not in read:
+            raise NetworkError("is read by no layer", f"layer {number}",
+                               "all but the last layer are read")
+    return tuple(places)
+
+
+def _sources(layer: Layer, number: int) -> tuple[int, ...]:
+    """Return the numbers of what a layer reads."""
+    if layer.sources is None:
+        return (number - 1,)
+    if max(layer.sources) >= number:
+        raise NetworkError(f"reads layer {max(layer.sources)}", f"layer {number}",
+                           "layers before it")
+    if -1 in layer.sources and len(layer.sources) > 1:
+        raise NetworkError("reads the input and a layer", f"layer {number}",
+                           "the input only, or layers only")
+    return layer.sources
+
+
+def _joined(shapes: list[Shape], where: str) -> Shape:
+    """Return the shape of maps that are joined along the channels."""
+    for shape in shapes:
+        if shape[1:] != shapes[0][1:]:
+            raise NetworkError(f"has sources of shapes {shapes[0]} and {shape}", where,
+                               "the same rows and columns of all")
+    return (sum(channels for channels, _, _ in shapes), *shapes[0][1:])
+
+
+def _check_merge(
+    layer: MergeLayer, shapes: list[Shape], sources: list[Layer], where: str,
+) -> None:
+    """Raise unless a merge can take its sources."""
+    if shapes[0] != shapes[1]:
+        raise NetworkError(f"has sources of shapes {shapes[0]} and {shapes[1]}", where,
+                           "one shape")
+    for source in sources:
+        if layer.operation is not Merge.ADD and (source.z_max, source.signed) != (1, False):
+            raise NetworkError(f"has a source of {'signed ' * source.signed}counts to "
+                               f"{source.z_max}", where,
+                               f"binary spikes, for {layer.operation.value}")
+
+
+def _place(
+    layer: NeuronLayer, sources: tuple[int, ...], source_shape: Shape, source_steps: int,
+    static: bool, where: str,
+) -> _Place:
+    """Find the place of a layer, given what it reads."""
+    if source_steps % layer.window:
+        raise NetworkError(f"has a window of {layer.window} steps", where,
+                           f"a divisor of the {source_steps} steps of its sources")
+    summed_shape = _divided(source_shape, layer.sum_pool, "sum_pool", where)
+    values = math.prod(summed_shape) if isinstance(layer, DenseLayer) else summed_shape[0]
+    if layer.inputs != values:
+        raise NetworkError(f"takes {layer.inputs} inputs", where,
+                           f"{values}, the outputs of its sources")
+    fan_in = layer.weights[0].size * math.prod(layer.sum_pool) * (1 if static else layer.window)
+    if fan_in > MAX_FAN_IN:
+        raise NetworkError(f"sums {fan_in} values in a neuron", where, f"{MAX_FAN_IN} values")
+    fired_shape = _checked_shape(_fired_shape(layer, summed_shape, where), where)
+    pool = layer.pool if isinstance(layer, ConvLayer) else (1, 1)
+    return _Place(layer, sources, source_shape, summed_shape, fired_shape,
+                  _divided(fired_shape, pool, "pool", where), source_steps // layer.window)
+
+
+def _fired_shape(layer: NeuronLayer, summed_shape: Shape, where: str) -> Shape:
+    """Return the map of a layer's neurons, given the map that its weights meet."""
+    if not isinstance(layer, ConvLayer):
+        return layer.outputs, 1, 1
+    height, width = (
+        (size + 2 * padding - kernel) // stride + 1
+        for size, padding, kernel, stride in zip(
+            summed_shape[1:], layer.padding, layer.kernel, layer.stride, strict=True))
+    if min(height, width) < 1:
+        raise NetworkError(f"has a kernel of {layer.kernel}", where,
+                           f"the map of {summed_shape[1:]} with its padding")
+    return layer.outputs, height, width
+
+
+def _divided(shape: Shape, window: tuple[int, int], name: str, where: str) -> Shape:
+    """Return the shape of a map of which each window, side by side, becomes one value."""
+    height, width = shape[1] // window[0], shape[2] // window[1]
+    if min(height, width) < 1:
+        raise NetworkError(f"has {name} {window}", where, f"the map of {shape[1:]}")
+    return shape[0], height, width
+
+
+def _checked_shape(shape: Shape, where: str) -> Shape:
+    """Return the shape, or raise if the map has too many values."""
+    if math.prod(shape) > MAX_WIDTH:
+        raise NetworkError(f"has the shape {shape}, {math.prod(shape)} values", where,
+                           f"{MAX_WIDTH} values")
+    return shape
+
+
+def _windows(maps: np.ndarray, window: tuple[int, int]) -> np.ndarray:
+    """View maps (..., rows, columns) as (..., rows, in window, columns, in window)."""
+    height, width = maps.shape[-2] // window[0], maps.shape[-1] // window[1]
+    whole = maps[..., :height * window[0], :width * window[1]]
+    return whole.reshape(*maps.shape[:-2], height, window[0], width, window[1])
 
 
 def _text_map(metadata: object) -> Mapping[str, str]:

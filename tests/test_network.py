@@ -52,7 +52,8 @@ def network(**changes):
 def fields_of(each):
     """Return the fields as values that compare."""
     return {name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in vars(each).items() if name not in ("layers", "metadata")}
+            for name, value in vars(each).items()
+            if name not in ("layers", "metadata", "_places")}
 
 
 def assert_same(one, other):
@@ -104,7 +105,8 @@ def test_wrong_layer(changes, message):
     (dict(layers=(1,)), r"layer 0: is 1"),
     (dict(layers=(layer(),)), r"layer 0: has readout None"),
     (dict(layers=(DenseLayer(**READOUT), DenseLayer(**READOUT))), r"layer 0: has readout Read"),
-    (dict(layers=(layer(), layer())), r"layer 1: takes 3 inputs \(limit: 2, the outputs of"),
+    (dict(layers=(layer(), layer(), DenseLayer(**READOUT))),
+     r"layer 1: takes 3 inputs \(limit: 2, the outputs of"),
     (dict(metadata={"a": 1}), r"metadata: holds 'a': 1"),
     (dict(metadata={"a": "x" * 70000}), r"metadata: 70001 bytes \(limit: 65536 bytes\)"),
     (dict(metadata={"a": "\ud800"}), r"metadata: is not text"),
