@@ -1,20 +1,22 @@
-"""Walks the program and reads the spikes of each group of planes, row by row."""
+"""Reads the spikes of each group of planes, row by row."""
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.parameters import CoreParameters
-from hw.shapes import GROUP_WIDTH, FetchLayer, RowTag
+from hw.shapes import GROUP_WIDTH, FetchLayer, RowTag, Span
+from hw.spans import SpanWalker
 
 __all__ = ["Fetcher"]
 
 
 class Fetcher(wiring.Component):
-    """Read the rows of every layer's source map, for every tile and group of planes.
+    """Read the rows of the spans of every layer, for every tile, pixel and group of planes.
 
-    One row a cycle goes to all event queues at once, as long as each of them has space. A row of
-    the first tile of a layer waits until the layer before has given the spikes it reads:
-    ``pending`` counts the groups of planes that the layers so far owe.
+    One row a cycle goes to all event queues at once, as long as each of them has space. ``pending``
+    counts the groups of planes that the layers so far owe. A row waits until the layers before
+    have given the spikes it reads: a layer that is ``whole`` waits once, until nothing is pending;
+    any other one waits with each group of its first tile for the group that it reads.
 
     Timing: a row leaves ``address`` in cycle t, its spikes are at ``spikes`` in t + 2, with
     ``tag`` and ``valid``.
@@ -31,7 +33,7 @@ class Fetcher(wiring.Component):
     full : :py:`In(2)`
         Input buffers that hold a sample.
     release : :py:`Out(1)`
-        Pulse: a sample's first layer has read all of its buffer.
+        Pulse: all of a sample's buffer has been read.
     stride : :py:`In(range(spike_depth + 1))`
         Rows from the first input buffer to the second.
     retire : :py:`In(1)`
@@ -43,7 +45,7 @@ class Fetcher(wiring.Component):
     space : :py:`In(1)`
         Each event queue can take the rows under way and one more.
     spikes, tag, valid : :py:`Out(ArrayLayout(row_width, planes))`, :py:`Out(RowTag)`, :py:`Out(1)`
-        A row for the event queues, channels and planes beyond the layer's cleared.
+        A row for the event queues, columns beyond the span and planes beyond the layer's cleared.
     busy : :py:`Out(1)`
         A sample's program is being walked, or a row is on its way to the queues.
     """
@@ -93,15 +95,32 @@ class Fetcher(wiring.Component):
         m = Module()
         p = self._p
 
-        layer  = Signal(FetchLayer(p), reset_less=True)
-        buffer = Signal()                            # input buffer of this sample
-        source = Signal(range(p.spike_depth))        # first row of the source map
-        row    = Signal.like(layer.last_row)
-        group  = Signal(GROUP_WIDTH)
-        tile   = Signal.like(layer.last_tile)
-        base   = Signal(range(p.weight_depth))       # first weight of the tile
-        weight = Signal(range(p.weight_depth))       # weight of the row's first column
-        addr   = Signal(range(p.spike_depth))
+        # A sample's first layer waits for its input; the layers after it follow by themselves.
+        m.submodules.spans = spans = SpanWalker(p)
+        in_sample = Signal()
+        buffer    = Signal()                         # input buffer of this sample
+        m.d.comb += [
+            spans.layer.eq(self.layer),
+            spans.layer_valid.eq(self.layer_valid &
+                                 (in_sample | self.full.bit_select(buffer, 1))),
+            spans.base.eq(Mux(self.layer.input, Mux(buffer, self.stride, 0), self.layer.source)),
+            self.layer_take.eq(spans.layer_take),
+        ]
+        with m.If(spans.layer_take):
+            m.d.sync += in_sample.eq(~self.layer.last)
+            with m.If(self.layer.last):
+                m.d.sync += buffer.eq(~buffer)
+
+        # The span whose rows are read.
+        span    = Signal(Span(p), reset_less=True)
+        reading = Signal()
+        first   = Signal()                           # its first row
+        row     = Signal(range(p.spike_depth), reset_less=True)
+        left    = Signal(range(p.spike_depth), reset_less=True)
+        weight  = Signal(range(p.weight_depth), reset_less=True)
+        planes  = Signal(range(p.planes + 1), reset_less=True)      # in the last group
+        gives   = Signal(GROUP_WIDTH + 1, reset_less=True)
+        late    = Signal(reset_less=True)
 
         # Groups that the layers so far will give but have not given. When group g of a layer's
         # first tile starts, the last tile of the layer before may still owe its groups after g.
@@ -122,73 +141,54 @@ class Fetcher(wiring.Component):
             settling.eq(settling[1:]),
         ]
 
-        last_row   = Signal()
-        last_group = Signal()
-        last_tile  = Signal()
-        supplied   = Signal()
-        issue      = Signal()
-        walking    = Signal()
+        issue    = Signal()
+        last_row = Signal()
+        ends_group = Signal()
         m.d.comb += [
-            last_row.eq(row == layer.last_row),
-            last_group.eq(group == layer.last_group),
-            last_tile.eq(tile == layer.last_tile),
-            supplied.eq(layer.first | (tile != 0) | (enough & ~settling.any())),
-            self.address.eq(addr),
+            issue.eq(reading & self.space & (~span.waits | (enough & ~settling.any()))),
+            last_row.eq(left == 0),
+            ends_group.eq(last_row & span.ends_group),
+            spans.take.eq(spans.valid & (~reading | (issue & last_row))),
+            self.address.eq(row),
+            self.release.eq(issue & last_row & span.releases),
         ]
+        with m.If(issue):
+            m.d.sync += [first.eq(0), row.eq(row + 1), left.eq(left - 1),
+                         weight.eq(weight + p.scan)]
+            with m.If(last_row):
+                m.d.sync += reading.eq(0)
+            with m.If(ends_group):
+                m.d.sync += settling.eq(-1)
+                with m.If(late):
+                    m.d.sync += allowed.eq(allowed - 1)
+            with m.If(last_row & span.gives):
+                m.d.comb += pending_add.eq(Mux(late, gives, 1))
+        with m.If(spans.take):
+            layer = spans.current
+            m.d.sync += [
+                reading.eq(1), first.eq(1), span.eq(spans.o),
+                row.eq(spans.o.row), left.eq(spans.o.last_row), weight.eq(spans.o.weights),
+                planes.eq(layer.planes), gives.eq(layer.gives), late.eq(layer.late),
+            ]
+            with m.If(spans.o.begins_layer):
+                m.d.sync += [allowed.eq(layer.pending), settling.eq(settling[1:] | 1)]
+                with m.If(ends_group & issue):
+                    m.d.sync += settling.eq(-1)
 
-        with m.FSM(name="fetch"):
-            with m.State("WAIT"):                    # for a sample
-                with m.If(self.full.bit_select(buffer, 1)):
-                    m.next = "LOAD"
-            with m.State("LOAD"):
-                m.d.comb += [walking.eq(1), self.layer_take.eq(self.layer_valid)]
-                first_row = Mux(self.layer.first, Mux(buffer, self.stride, 0), self.layer.source)
-                m.d.sync += [
-                    layer.eq(self.layer),
-                    row.eq(0), group.eq(0), tile.eq(0),
-                    base.eq(self.layer.weights), weight.eq(self.layer.weights),
-                    source.eq(first_row), addr.eq(first_row), allowed.eq(self.layer.pending),
-                ]
-                with m.If(self.layer_valid):
-                    m.d.sync += settling.eq(settling[1:] | 1)    # `enough` follows the layer
-                    m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += [walking.eq(1), issue.eq(self.space & supplied)]
-                with m.If(issue):
-                    m.d.sync += [row.eq(row + 1), addr.eq(addr + 1), weight.eq(weight + p.scan)]
-                    with m.If(last_row):
-                        m.d.sync += [row.eq(0), group.eq(group + 1), weight.eq(base)]
-                        m.d.sync += settling.eq(-1)
-                        m.d.comb += pending_add.eq(
-                            Mux(layer.late, Mux(last_group, layer.gives, 0), 1))
-                        with m.If(layer.late):
-                            m.d.sync += allowed.eq(allowed - 1)
-                        with m.If(last_group):
-                            m.d.sync += [group.eq(0), tile.eq(tile + 1), addr.eq(source),
-                                         base.eq(base + layer.stride),
-                                         weight.eq(base + layer.stride)]
-                            with m.If(last_tile):
-                                m.d.comb += self.release.eq(layer.first)
-                                with m.If(layer.first):
-                                    m.d.sync += buffer.eq(~buffer)
-                                with m.If(layer.last):
-                                    m.next = "WAIT"
-                                with m.Else():
-                                    m.next = "LOAD"
-
-        # The last row of a map ends within the row, and its last group of planes within the
-        # group. What lies behind is cleared by the reset of the registers that take the row.
+        # What lies beside the span is cleared by the reset of the registers that take the row,
+        # and so are planes behind those of the last group.
         r_valid   = Signal()
         r_tag     = Signal(RowTag(p), reset_less=True)
         r_columns = Signal(p.scan, init=-1)          # columns in use
         r_planes  = Signal(p.planes, init=-1)        # planes in use
-        m.d.comb += self.busy.eq(walking | r_valid | self.valid)
+        m.d.comb += self.busy.eq(in_sample | spans.busy | reading | r_valid | self.valid)
         m.d.sync += [
             r_valid.eq(issue),
             r_tag.weights.eq(weight),
-            r_tag.last.eq(last_row),
-            r_columns.eq(Mux(last_row, Cat(n < layer.columns for n in range(p.scan)), -1)),
-            r_planes.eq(Mux(last_group, Cat(n < layer.planes for n in range(p.planes)), -1)),
+            r_tag.last.eq(ends_group),
+            r_columns.eq(Cat(~span.empty & (~first | (n >= span.first)) &
+                             (~last_row | (n <= span.last)) for n in range(p.scan))),
+            r_planes.eq(Mux(span.last_group, Cat(n < planes for n in range(p.planes)), -1)),
             self.valid.eq(r_valid),
             self.tag.eq(r_tag),
         ]

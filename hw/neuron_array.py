@@ -4,6 +4,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import ConfigurableMemory
+from hw.max_pool import MaxPool
 from hw.memory_map import regions
 from hw.neuron import NeuronUnit
 from hw.parameters import CoreParameters
@@ -38,8 +39,8 @@ class NeuronArray(wiring.Component):
 
     ::
 
-        cycle 0      1        2 .. 8        9               10
-              visit  counts   NeuronUnit    spikes, gather  tile's spikes to the spike memory
+        cycle 0      1        2 .. 8        9               10       11
+              visit  counts   NeuronUnit    spikes, gather  MaxPool  tile to the spike memory
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ class NeuronArray(wiring.Component):
         p = self._p
 
         # The visit on its way, by stage.
-        stages = 11
+        stages = 12
         visit = [self.visit] + [Signal(Visit(p), name=f"s{n}_visit", reset_less=True)
                                 for n in range(1, stages)]
         valid = [self.valid] + [Signal(name=f"s{n}_valid") for n in range(1, stages)]
@@ -168,6 +169,7 @@ class NeuronArray(wiring.Component):
                 unit.s7_limit.eq(s7_limit),
                 unit.s8_group.eq(visit[8].group),
                 unit.s8_threshold.eq(thresholds[n]),
+                unit.s8_negative.eq(visit[8].negative),
                 unit.s8_hard.eq(visit[8].hard),
                 unit.s8_fire.eq(valid[8] & visit[8].fire),
                 s9_spikes[n].eq(unit.s9_spike),
@@ -183,13 +185,22 @@ class NeuronArray(wiring.Component):
                     m.d.sync += s10_tile[group].eq(s9_spikes)
                 with m.Elif(visit[9].group == 0):
                     m.d.sync += s10_tile[group].eq(0)
+        m.submodules.pool = pool = MaxPool(p)
         m.d.comb += [
-            self.spikes.row.eq(visit[10].row),
-            self.spikes.slot.eq(visit[10].store_slot),
-            self.spikes.tile.eq(visit[10].store_tile),
-            self.spikes.spikes.eq(s10_tile),
-            self.spikes_en.eq(valid[10] & visit[10].last & visit[10].store),
-            self.retire.eq(valid[10] & visit[10].last & visit[10].retire),
+            pool.step.plane.eq(visit[9].pool),
+            pool.step.first.eq(visit[9].pool_first),
+            pool.step.last.eq(visit[9].pool_last),
+            pool.step.begin.eq(visit[9].pool_begin),
+            pool.step.negative.eq(visit[9].negative),
+            pool.step_en.eq(valid[9] & visit[9].last),
+            pool.i.row.eq(visit[10].row),
+            pool.i.slot.eq(visit[10].store_slot),
+            pool.i.tile.eq(visit[10].store_tile),
+            pool.i.spikes.eq(s10_tile),
+            pool.i_en.eq(valid[10] & visit[10].last & visit[10].store),
+            self.spikes.eq(pool.o),
+            self.spikes_en.eq(pool.o_en),
+            self.retire.eq(valid[11] & visit[11].last & visit[11].retire),
             self.readout.lanes.eq(Mux(visit[9].last, visit[9].last_lanes, p.neurons)),
             self.readout.base.eq(visit[9].readout_base + visit[9].group * p.neurons),
             self.readout.first.eq(visit[9].readout_first),

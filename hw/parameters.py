@@ -24,13 +24,15 @@ class CoreParameters:
     neurons : :class:`int`
         Neuron units U: lanes fired a cycle, for one step. Divides ``lanes``.
     scan : :class:`int`
-        Bits of each bank that the fetcher reads a cycle; ``banks * scan`` is a multiple of
-        ``lanes``.
+        Bits of each bank that the fetcher reads a cycle, a power of two; ``banks * scan`` is
+        ``lanes`` times a power of two.
     queue_depth : :class:`int`
         Words that a bank may run ahead of the others, some of them on their way: a power of two.
     weight_depth, spike_depth, program_depth, readout_depth : :class:`int`
         Words of a weight bank, rows of the spike memory, layers of a program, neurons of a
         readout layer.
+    pool_depth : :class:`int`
+        Planes of output spikes, over all steps, that a layer with max pooling may have.
     neuron_depth, gain_depth : :class:`int`
         Rows, of ``neurons`` each, of the memories of biases and thresholds, and of gains. A layer
         has gains for each bit plane of its source in a step, and thresholds for each of its own.
@@ -72,6 +74,7 @@ class CoreParameters:
     gain_depth:      int = 512
     program_depth:   int = 16
     readout_depth:   int = 256
+    pool_depth:      int = 64
     count_width:     int = 10
     gain_width:      int = 16
     current_width:   int = 24
@@ -88,6 +91,7 @@ class CoreParameters:
         "weight_depth": (2, 1 << 20), "spike_depth": (2, 1 << 16), "neuron_depth": (2, 1 << 16),
         "gain_depth": (2, 1 << 16),
         "program_depth": (2, 256), "readout_depth": (2, 1 << 12),
+        "pool_depth": (2, 1 << 12),
         "count_width": (2, 24), "gain_width": (3, 18), "current_width": (8, 32),
         "membrane_width": (4, 32), "leak_terms": (0, 2), "leak_shift_max": (1, 15),
     }
@@ -112,9 +116,10 @@ class CoreParameters:
             if value % divisor:
                 raise ValueError(f"Core parameter {name} ({value}) must be a multiple of "
                                  f"{unit} ({divisor})")
-        if self.queue_depth & self.queue_depth - 1:
-            raise ValueError(f"Core parameter queue_depth must be a power of two, not "
-                             f"{self.queue_depth!r}")
+        for name, value in (("queue_depth", self.queue_depth), ("scan", self.scan),
+                            ("banks * scan / lanes", self.row_tiles)):
+            if value & value - 1:
+                raise ValueError(f"Core parameter {name} must be a power of two, not {value!r}")
         if self.membrane_width > self.current_width:
             raise ValueError(f"Core parameter membrane_width ({self.membrane_width}) must not "
                              f"exceed current_width ({self.current_width})")
@@ -128,6 +133,11 @@ class CoreParameters:
     def row_tiles(self) -> int:
         """Tiles of ``lanes`` channels in a row of the spike memory."""
         return self.row_width // self.lanes
+
+    @property
+    def tile_columns(self) -> int:
+        """Columns of ``banks`` channels that a tile takes in the spike memory."""
+        return self.lanes // self.banks
 
     @property
     def tile_groups(self) -> int:

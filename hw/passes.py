@@ -2,6 +2,7 @@
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from hw.parameters import CoreParameters
 from hw.shapes import LEVEL_WIDTH, PLANE_WIDTH, STEP_WIDTH, FireLayer, Pass
@@ -15,9 +16,11 @@ class PassWalker(wiring.Component):
     A pass a plane adds up the current of a step; the last of them is the step. The steps of a
     static input after the first one take passes without counts. Neurons whose spikes count take
     further passes in a step, one for each further output plane: its threshold is compared with
-    the membrane that the pass before has left.
+    the membrane that the pass before has left; where they are signed, the latter half of the planes
+    compares below zero.
 
-    The order of tiles, groups and planes is the fetcher's.
+    The order of tiles, pixels, groups and planes is the fetcher's. The pixels of a window that is
+    pooled follow one another, and only the last of them has its spikes written.
 
     Parameters
     ----------
@@ -63,24 +66,30 @@ class PassWalker(wiring.Component):
         m = Module()
         p = self._p
 
+        tile_bits = exact_log2(p.row_tiles)
+
         # Where the walk is. The counters change with `advance`.
         layer  = Signal(FireLayer(p), reset_less=True)
         loaded = Signal()
         index  = Signal(range(p.program_depth))      # of the layer
         tile   = Signal.like(layer.last_tile)
+        y      = Signal.like(layer.last_y)           # place in the output map
+        x      = Signal.like(layer.last_x)
+        pool_y = Signal.like(layer.last_pool_y)      # pixel of the window that is pooled
+        pool_x = Signal.like(layer.last_pool_x)
         step   = Signal(STEP_WIDTH)
         plane  = Signal(PLANE_WIDTH)                 # of the source in the step
         level  = Signal(LEVEL_WIDTH)                 # of the output in the step
         slot   = Signal(range(p.planes))             # which of the planes counted at once
         store_slot = Signal(range(p.planes))         # place of the plane in its output row
-        store_tile = Signal(range(p.row_tiles))      # place of the tile in its output row
+        place      = Signal(range(p.spike_depth * p.row_tiles))   # of the tile in its output map
+        pool_plane = Signal(range(p.pool_depth))     # which output plane of all steps
         offset     = Signal(range(p.neuron_depth))   # rows of the tiles before this one
         gains      = Signal(range(p.gain_depth))     # first row of this pass
         tile_gains = Signal(range(p.gain_depth))     # ... of this tile's first pass
         thresholds = Signal(range(p.neuron_depth))
         tile_thresholds = Signal(range(p.neuron_depth))
-        row        = Signal(range(p.spike_depth))    # output row
-        tile_row   = Signal(range(p.spike_depth))
+        row        = Signal(range(p.spike_depth))    # of the output map for a group of planes
 
         # What the counters mean, a cycle later.
         known      = Signal()
@@ -89,6 +98,11 @@ class PassWalker(wiring.Component):
         last_plane = Signal()
         last_level = Signal()
         last_tile  = Signal()
+        last_y     = Signal()
+        last_x     = Signal()
+        last_pool_y = Signal()
+        last_pool_x = Signal()
+        first_pool = Signal()
         m.d.sync += [
             known.eq(loaded),
             first_step.eq(step == 0),
@@ -96,6 +110,11 @@ class PassWalker(wiring.Component):
             last_plane.eq(plane == layer.last_plane),
             last_level.eq(level == layer.last_level),
             last_tile.eq(tile == layer.last_tile),
+            last_y.eq(y == layer.last_y),
+            last_x.eq(x == layer.last_x),
+            last_pool_y.eq(pool_y == layer.last_pool_y),
+            last_pool_x.eq(pool_x == layer.last_pool_x),
+            first_pool.eq((pool_x == 0) & (pool_y == 0)),
         ]
 
         advance     = Signal()
@@ -103,7 +122,10 @@ class PassWalker(wiring.Component):
         counts      = Signal()                       # the pass takes counts
         fires       = Signal()                       # the pass gives spikes
         ends_counts = Signal()                       # no pass after this one takes these counts
+        ends_pixel  = Signal()
+        ends_pool   = Signal()                       # the last pixel of its window
         ends_tile   = Signal()
+        ends_layer  = Signal()
         next_gains  = Signal.like(gains)
         next_thresholds = Signal.like(thresholds)
         m.d.comb += [
@@ -112,7 +134,10 @@ class PassWalker(wiring.Component):
             counts.eq(~hold & (~layer.static | first_step)),
             fires.eq(~counts | last_plane),
             ends_counts.eq((slot == p.planes - 1) | (last_plane & (layer.static | last_step))),
-            ends_tile.eq(fires & last_level & last_step),
+            ends_pixel.eq(fires & last_level & last_step),
+            ends_pool.eq(last_pool_x & last_pool_y),
+            ends_tile.eq(ends_pixel & ends_pool & last_x & last_y),
+            ends_layer.eq(ends_tile & last_tile),
             next_gains.eq(gains + Mux(counts, p.tile_groups, 0)),
             next_thresholds.eq(thresholds + p.tile_groups),
             self.layer_take.eq(~loaded & self.layer_valid),
@@ -132,23 +157,30 @@ class PassWalker(wiring.Component):
                     m.d.sync += slot.eq(0)
             with m.If(fires):
                 m.d.sync += [level.eq(level + 1), thresholds.eq(next_thresholds),
-                             store_slot.eq(store_slot + 1)]
+                             store_slot.eq(store_slot + 1), pool_plane.eq(pool_plane + 1)]
                 with m.If(store_slot == p.planes - 1):
                     m.d.sync += [store_slot.eq(0), row.eq(row + layer.rows)]
                 with m.If(last_level):
                     m.d.sync += [level.eq(0), step.eq(step + 1), thresholds.eq(tile_thresholds)]
+            with m.If(ends_pixel):
+                m.d.sync += [step.eq(0), store_slot.eq(0), pool_plane.eq(0),
+                             gains.eq(tile_gains), row.eq(layer.destination),
+                             pool_x.eq(pool_x + 1)]
+                with m.If(last_pool_x):
+                    m.d.sync += [pool_x.eq(0), pool_y.eq(pool_y + 1)]
+                with m.If(ends_pool):
+                    m.d.sync += [pool_y.eq(0), x.eq(x + 1), place.eq(place + layer.slots)]
+                    with m.If(last_x):
+                        m.d.sync += [x.eq(0), y.eq(y + 1)]
             with m.If(ends_tile):
                 m.d.sync += [
-                    step.eq(0), store_slot.eq(0), tile.eq(tile + 1),
+                    y.eq(0), tile.eq(tile + 1), place.eq(tile + 1),
                     offset.eq(offset + p.tile_groups),
-                    tile_gains.eq(next_gains),
+                    gains.eq(next_gains), tile_gains.eq(next_gains),
                     thresholds.eq(next_thresholds), tile_thresholds.eq(next_thresholds),
-                    store_tile.eq(store_tile + 1), row.eq(tile_row),
                 ]
-                with m.If(store_tile == p.row_tiles - 1):
-                    m.d.sync += [store_tile.eq(0), row.eq(tile_row + 1), tile_row.eq(tile_row + 1)]
-                with m.If(last_tile):
-                    m.d.sync += [loaded.eq(0), index.eq(Mux(layer.last, 0, index + 1))]
+            with m.If(ends_layer):
+                m.d.sync += [loaded.eq(0), index.eq(Mux(layer.last, 0, index + 1))]
             m.d.sync += [
                 self.o.last_visit.eq(Mux(last_tile, layer.last_visit, p.tile_groups - 1)),
                 self.o.slot.eq(slot),
@@ -161,21 +193,28 @@ class PassWalker(wiring.Component):
                 self.o.fire.eq(fires),
                 self.o.first_step.eq(first_step & ~hold),
                 self.o.hold.eq(hold),
+                self.o.negative.eq(layer.signed & (level > (layer.last_level >> 1))),
                 self.o.leak.eq(Mux(hold, 0, layer.leak.as_value())),
                 self.o.sign_bit.eq(layer.sign_bit),
                 self.o.hard.eq(layer.hard & last_level),
                 self.o.store.eq(fires & ~layer.readout),
-                self.o.row.eq(row),
+                self.o.pool.eq(pool_plane),
+                self.o.pool_first.eq(first_pool),
+                self.o.pool_last.eq(ends_pool),
+                self.o.pool_begin.eq(~hold),
+                self.o.row.eq(row + (place >> tile_bits)),
                 self.o.store_slot.eq(store_slot),
-                self.o.store_tile.eq(store_tile),
-                self.o.retire.eq(fires & ((store_slot == p.planes - 1) | last_step & last_level)),
+                self.o.store_tile.eq(place[:tile_bits]),
+                self.o.retire.eq(Mux(
+                    layer.coarse, ends_layer,
+                    fires & ((store_slot == p.planes - 1) | last_step & last_level))),
                 self.o.readout.eq(layer.readout & fires & (layer.sum | last_step)),
                 self.o.readout_first.eq(~layer.sum | first_step),
                 self.o.readout_emit.eq(last_step),
                 self.o.readout_base.eq(offset * p.neurons),
                 self.o.last_lanes.eq(Mux(last_tile, layer.last_lanes, p.neurons)),
                 self.o.last_tile.eq(last_tile),
-                self.o.ends_sample.eq(ends_tile & last_tile & layer.last),
+                self.o.ends_sample.eq(ends_layer & layer.last),
                 self.o.layer.eq(index),
                 self.o.tile.eq(tile),
                 self.o.step.eq(step),
@@ -186,12 +225,12 @@ class PassWalker(wiring.Component):
                 layer.eq(self.layer), loaded.eq(1),
                 gains.eq(self.layer.gains), tile_gains.eq(self.layer.gains),
                 thresholds.eq(self.layer.thresholds), tile_thresholds.eq(self.layer.thresholds),
-                tile_row.eq(self.layer.destination), row.eq(self.layer.destination),
-                tile.eq(0), offset.eq(0), store_tile.eq(0),
+                row.eq(self.layer.destination), tile.eq(0), offset.eq(0), place.eq(0),
             ]
         with m.If(self.restart):
             m.d.sync += [
                 loaded.eq(0), known.eq(0), self.valid.eq(0), index.eq(0),
                 step.eq(0), plane.eq(0), level.eq(0), slot.eq(0), store_slot.eq(0),
+                pool_plane.eq(0), pool_x.eq(0), pool_y.eq(0), x.eq(0), y.eq(0),
             ]
         return m

@@ -1,27 +1,37 @@
 """The named shapes of everything that moves between the blocks of a core."""
 from amaranth import *
+from amaranth.hdl import Shape
 from amaranth.lib import data
+from amaranth.utils import ceil_log2
 
 from hw.parameters import CoreParameters
 
-__all__ = ["ConfigWrite", "ReadoutBeat", "FetchLayer", "FireLayer", "InputFrame", "RowTag",
-           "BankRow", "Pass", "Visit", "trace_layout",
-           "STEP_WIDTH", "GROUP_WIDTH", "PLANE_WIDTH", "LEVEL_WIDTH", "TILE_WIDTH", "LEAK_WIDTH"]
+__all__ = ["ConfigWrite", "ReadoutBeat", "FetchLayer", "FireLayer", "InputFrame", "Span", "RowTag",
+           "BankRow", "Pass", "Visit", "trace_layout", "column_shape",
+           "STEP_WIDTH", "GROUP_WIDTH", "PLANE_WIDTH", "LEVEL_WIDTH", "TILE_WIDTH", "MAP_WIDTH",
+           "POOL_WIDTH", "LEAK_WIDTH"]
 
 #: Bits of a step's index: networks run up to 4,096 steps.
 STEP_WIDTH = 12
 
-#: Bits of the index of a plane within a step: inputs have up to 8 bits.
-PLANE_WIDTH = 3
+#: Bits of the index of a plane of the source within a step: the bits of an input value, or of the
+#: spikes of as many steps of the source as a step covers.
+PLANE_WIDTH = 4
 
-#: Bits of the index of an output plane within a step: spikes count up to 15.
-LEVEL_WIDTH = 2
+#: Bits of the index of an output plane within a step: spikes count up to 15, either way.
+LEVEL_WIDTH = 3
 
 #: Bits of the index of a group of planes: of all steps.
 GROUP_WIDTH = STEP_WIDTH + LEVEL_WIDTH
 
 #: Bits of a tile's index: layers have up to 4,096 tiles.
 TILE_WIDTH = 12
+
+#: Bits of a coordinate of a map of pixels: maps are up to 1,024 pixels high or wide.
+MAP_WIDTH = 10
+
+#: Bits of a coordinate in a window that is pooled: up to 16 pixels either way.
+POOL_WIDTH = 4
 
 #: Bits of a shift of the leak; 0 means that the term is absent.
 LEAK_WIDTH = 4
@@ -44,26 +54,73 @@ class InputFrame(data.StructLayout):
         })
 
 
+def column_shape(p: CoreParameters) -> Shape:
+    """Return the shape of a distance in columns of the spike memory, forth or back."""
+    return signed(ceil_log2(p.spike_depth * p.scan) + 2)
+
+
 class FetchLayer(data.StructLayout):
     """What the fetcher needs to know of a layer: where its spikes and weights are.
 
-    Loops end at a stored last index, which takes a comparison and no adder.
+    A map of pixels lies in *columns* of ``banks`` channels, line after line; a *span* of
+    consecutive columns is what a line of the kernel covers. All places are running sums: a loop
+    says what each of its turns adds to them. Loops end at a stored last index, which takes a
+    comparison and no adder.
+
+    ===========  =======================================  =====================================
+    loop         a turn is                                adds
+    ===========  =======================================  =====================================
+    ``tile``     another tile of neurons                  ``tile_x``, ``tile_weights``
+    ``y``        the next line of the pooled output       ``y_line``
+    ``x``        the next place in it                     ``x_x``
+    ``pool_y``   a line of the window that is pooled      ``pool_line``
+    ``pool_x``   a pixel of that line                     ``pool_x``, ``pool_weights``
+    ``group``    another group of planes                  ``group_rows``
+    ``line``     a line of the kernel                     ``pitch``, ``line_weights``
+    ``part``     a part of it: of another source, or of   ``part_x``, ``part_far``,
+                 another pixel                            ``part_weights``
+    ===========  =======================================  =====================================
     """
 
     def __init__(self, p: CoreParameters):
+        column, weight = column_shape(p), range(p.weight_depth)
+        rows = range(p.spike_depth + 1)
         super().__init__({
             "source":     range(p.spike_depth),       # first row of the source map
-            "last_row":   range(p.spike_depth),       # rows a group of planes, less one
-            "columns":    range(p.scan + 1),          # columns in use in the last of these rows
-            "last_group": GROUP_WIDTH,                # groups of planes, less one
+            "group_rows": rows,                       # its rows for a group of planes
             "planes":     range(p.planes + 1),        # planes in the last group
-            "last_tile":  TILE_WIDTH,                 # tiles, less one
-            "weights":    range(p.weight_depth),      # first word of the first tile's weights
-            "stride":     range(p.weight_depth + 1),  # words of a tile's weights
+            "last_tile":  TILE_WIDTH,                 # turns of each loop, less one
+            "last_y":     MAP_WIDTH,
+            "last_x":     MAP_WIDTH,
+            "last_pool_y": POOL_WIDTH,
+            "last_pool_x": POOL_WIDTH,
+            "last_group": GROUP_WIDTH,
+            "last_line":  MAP_WIDTH,
+            "last_part":  MAP_WIDTH,
+            "x":          column,                     # first column of a span in its line
+            "line":       column,                     # first column of that line in the map
+            "width":      column,                     # columns of a span
+            "pitch":      column,                     # columns of a line of the map
+            "size":       column,                     # columns of the map
+            "tile_x":     column,
+            "x_x":        column,
+            "pool_x":     column,
+            "part_x":     column,
+            "y_line":     column,
+            "pool_line":  column,
+            "part_far":   column,                     # beyond what the borders of the map clip
+            "weights":    weight,                     # first word of the first tile's weights
+            "tile_weights": weight,
+            "pool_weights": weight,
+            "line_weights": weight,
+            "part_weights": weight,
             "pending":    GROUP_WIDTH + 1,            # groups of planes of the source map
-            "gives":      GROUP_WIDTH + 1,            # groups that a tile gives to the next layer
-            "late":       1,                          # ... all after its last group, not one each
-            "first":      1,                          # reads the input, not the layer before
+            "gives":      GROUP_WIDTH + 1,            # groups that it gives to the next layer
+            "late":       1,                          # ... at the end of a tile, not one a group
+            "coarse":     1,                          # ... at the end of the layer
+            "whole":      1,                          # waits once, for its whole source
+            "input":      1,                          # reads the input, not an earlier layer
+            "release":    1,                          # is the last to read it
             "last":       1,                          # ends the program
         })
 
@@ -74,6 +131,10 @@ class FireLayer(data.StructLayout):
     def __init__(self, p: CoreParameters):
         super().__init__({
             "last_tile":   TILE_WIDTH,                 # tiles, less one
+            "last_y":      MAP_WIDTH,                  # lines of the output map, less one
+            "last_x":      MAP_WIDTH,                  # places in a line, less one
+            "last_pool_y": POOL_WIDTH,                 # lines of the window pooled, less one
+            "last_pool_x": POOL_WIDTH,                 # ... pixels of such a line
             "last_visit":  range(p.tile_groups),       # visits a pass in the last tile, less one
             "last_step":   STEP_WIDTH,                 # steps, less one
             "last_plane":  PLANE_WIDTH,                # planes of the source in a step, less one
@@ -84,14 +145,38 @@ class FireLayer(data.StructLayout):
             "thresholds":  range(p.neuron_depth),      # first row of the thresholds
             "destination": range(p.spike_depth),       # first row of the map of output spikes
             "rows":        range(p.spike_depth + 1),   # rows a group of planes of that map
+            "slots":       TILE_WIDTH + 1,             # tiles from a place in the map to the next
             "leak":        data.ArrayLayout(LEAK_WIDTH, 2),
             "sign_bit":    range(p.membrane_width),    # membranes saturate at this bit's weight
             "hard":        1,                          # hard reset
+            "signed":      1,                          # half of the output planes count down
             "static":      1,                          # the input's current serves every step
+            "coarse":      1,                          # the output is complete at the layer's end
             "readout":     1,                          # membranes are given out, no spikes
             "sum":         1,                          # the readout sums the membranes
             "last_lanes":  range(p.neurons + 1),       # neurons of the last visit of a readout
             "last":        1,                          # ends the program
+        })
+
+
+class Span(data.StructLayout):
+    """Consecutive columns of the source map, as the rows that hold them."""
+
+    def __init__(self, p: CoreParameters):
+        super().__init__({
+            "row":      range(p.spike_depth),       # first row
+            "last_row": range(p.spike_depth),       # rows, less one
+            "first":    range(p.scan),              # first column in use of the first row
+            "last":     range(p.scan),              # last column in use of the last row
+            "empty":    1,                          # beyond the border: no column is in use
+            "weights":  range(p.weight_depth),      # weight address of the first row's column 0
+            "last_group": 1,                        # of the last group of planes
+            "ends_group": 1,                        # the last span of its group
+            "waits":    1,                          # reads what the layers so far may still owe
+            "begins_layer": 1,
+            "gives":    1,                          # spikes of this layer are owed from here on
+            "releases": 1,                          # the last span that reads the input sample
+            "ends_layer": 1,
         })
 
 
@@ -146,10 +231,15 @@ def _pass_members(p: CoreParameters) -> dict:
         "fire":        1,      # advance the membranes by one step
         "first_step":  1,      # ... from zero
         "hold":        1,      # ... or go on with the step: no leak, no current
+        "negative":    1,      # fire below zero
         "leak":        data.ArrayLayout(LEAK_WIDTH, 2),
         "sign_bit":    range(p.membrane_width),
         "hard":        1,
         "store":       1,      # write the tile's spikes
+        "pool":        range(p.pool_depth),       # which plane of a pooled window
+        "pool_first":  1,      # the first pixel of the window
+        "pool_last":   1,      # the last one: only then are the spikes written
+        "pool_begin":  1,      # first plane of a step
         "row":         range(p.spike_depth),      # ... to this row
         "store_slot":  range(p.planes),           # ... as this plane
         "store_tile":  range(p.row_tiles),        # ... at this place in the row

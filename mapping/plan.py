@@ -1,22 +1,20 @@
 """Where each layer of a network lies in the memories of a core.
 
-The plan is geometry only: tiles, rows, addresses. :mod:`mapping.program` turns it into memory
+The plan is geometry only: maps, walks, addresses. :mod:`mapping.program` turns it into memory
 contents, :mod:`mapping.cycles` into cycles.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.parameters import CoreParameters
-from hw.shapes import TILE_WIDTH
+from hw.shapes import LEVEL_WIDTH, MAP_WIDTH, PLANE_WIDTH, POOL_WIDTH, TILE_WIDTH
 from mapping.errors import MappingError
-from model.network import InputCoding, IntegerNetwork, Readout, level_weights
+from mapping.geometry import Kernel, Walk, kernel_of, phases, walk
+from mapping.maps import SpikeMap, ceil_div
+from model.network import ConvLayer, DenseLayer, InputCoding, IntegerNetwork, Readout
 
 __all__ = ["LayerPlan", "Plan", "make_plan"]
-
-
-def _ceil(value: int, divisor: int) -> int:
-    return -(-value // divisor)
 
 
 @dataclass(frozen=True)
@@ -27,26 +25,29 @@ class LayerPlan:
     ----------
     name : :class:`str`
         The layer in messages.
+    sources : tuple of :class:`~mapping.maps.SpikeMap`
+        What it reads; several are of one size, at equal distances.
+    source_numbers : tuple of :class:`int`
+        The layers that they are of; -1 is the input.
+    output : :class:`~mapping.maps.SpikeMap`
+        What it writes; a readout layer counts the groups of a map that it does not write.
+    walk : :class:`~mapping.geometry.Walk`
+        How it reads.
+    steps : :class:`int`
+        Its steps.
     static : :class:`bool`
         The source is a static input: its planes are those of the first step alone.
     planes : :class:`int`
-        Planes of the source in a step: bits of a static input, or of a count of spikes.
-    levels : :class:`int`
-        Planes of the output in a step.
-    groups, last_planes : :class:`int`
-        Groups of planes of the source in all steps, and planes in the last one.
-    output_groups : :class:`int`
-        The same of the output.
-    columns : :class:`int`
-        Channels of the source in one bank; also words of a tile's weights.
-    rows, last_columns : :class:`int`
-        Rows of the spike memory for one group, and columns in the last one.
-    source, destination : :class:`int`
-        First rows of the maps of input and output spikes.
-    output_rows : :class:`int`
-        Rows of the output map for one group.
-    tiles, last_visits, last_lanes : :class:`int`
-        Tiles of ``lanes`` neurons; visits of the last tile; neurons of its last visit.
+        Planes of the source in a step: bits of a static input, or of the spikes of a step's window.
+    levels : tuple of :class:`int`
+        What the planes of the output in a step are worth, 0 for those that this layer never sets.
+    whole : :class:`bool`
+        It waits once, for all layers before it; otherwise for each group of planes of the dense
+        layer before it.
+    coarse : :class:`bool`
+        Its output is complete at its end, not group by group.
+    last_visits, last_lanes : :class:`int`
+        Visits of the last tile; neurons of its last visit.
     weights : :class:`int`
         First word in the weight banks.
     gains, biases, first_biases, thresholds : :class:`int`
@@ -56,19 +57,16 @@ class LayerPlan:
     """
 
     name: str
+    sources: tuple[SpikeMap, ...]
+    source_numbers: tuple[int, ...]
+    output: SpikeMap
+    walk: Walk
+    steps: int
     static: bool
     planes: int
-    levels: int
-    groups: int
-    last_planes: int
-    output_groups: int
-    columns: int
-    rows: int
-    last_columns: int
-    source: int
-    destination: int
-    output_rows: int
-    tiles: int
+    levels: tuple[int, ...]
+    whole: bool
+    coarse: bool
     last_visits: int
     last_lanes: int
     weights: int
@@ -79,9 +77,24 @@ class LayerPlan:
     readout: Readout | None
 
     @property
+    def tiles(self) -> int:
+        """Tiles of ``lanes`` neurons."""
+        return self.walk.tiles
+
+    @property
+    def groups(self) -> int:
+        """Groups of planes of the source in all steps."""
+        return self.sources[0].groups
+
+    @property
+    def output_groups(self) -> int:
+        """Groups of planes that it gives for each tile; one where it is coarse."""
+        return 1 if self.coarse else self.output.groups
+
+    @property
     def late(self) -> bool:
         """Groups read and groups given do not correspond: all are given at the end of a tile."""
-        return self.static or self.planes > 1 or self.levels > 1
+        return self.coarse or self.static or self.planes > 1 or len(self.levels) > 1
 
 
 @dataclass(frozen=True)
@@ -92,24 +105,27 @@ class Plan:
     ----------
     parameters : :class:`~hw.parameters.CoreParameters`
         The core.
-    timesteps : :class:`int`
-        Steps of a sample.
     layers : tuple of :class:`LayerPlan`
         The layers in order.
-    frame_rows, frame_stride, frame_beats, frame_planes : :class:`int`
-        The input: rows a group, rows a buffer, beats a plane, planes.
+    input : :class:`~mapping.maps.SpikeMap`
+        The input, in the first of its two buffers.
+    frame_stride, frame_beats : :class:`int`
+        Rows from a buffer to the next; beats of a plane.
     used : dict of :class:`int`
         Rows in use of each memory, by its region's name (``spikes`` for the spike memory).
     """
 
     parameters: CoreParameters
-    timesteps: int
     layers: tuple[LayerPlan, ...]
-    frame_rows: int
+    input: SpikeMap
     frame_stride: int
     frame_beats: int
-    frame_planes: int
     used: dict[str, int]
+
+    @property
+    def frame_planes(self) -> int:
+        """Planes of an input sample."""
+        return self.input.steps * len(self.input.coding)
 
 
 def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
@@ -118,77 +134,227 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
     Raises
     ------
     :exc:`~mapping.errors.MappingError`
-        If a memory or a counter of the core is too small; names layer, quantity, need and limit.
+        If a memory or a counter of the core is too small, or the core can't do what a layer asks
+        for; names layer, quantity, need and limit.
     """
-    steps = network.timesteps
-    static = network.input is InputCoding.STATIC
-    frame_planes = network.input_bits if static else steps
-    frame_rows = _ceil(network.inputs, p.row_width)
-    frame_stride = frame_rows * _ceil(frame_planes, p.planes)
-
-    # Rows: two buffers of input, then two maps that the hidden layers take in turns.
-    levels = [len(level_weights(layer.z_max)) for layer in network.layers]
-    output_groups = [_ceil(steps * planes, p.planes) for planes in levels]
-    map_rows = [_ceil(layer.outputs, p.row_width) * groups
-                for layer, groups in zip(network.layers[:-1], output_groups, strict=False)]
-    maps = [2 * frame_stride, 2 * frame_stride + max(map_rows[0::2], default=0)]
+    _need("network", "layers (program_depth)", len(network.layers), p.program_depth)
+    for number in range(len(network.layers)):
+        _check_shape(network, number)
+    maps = _place_maps(network, p, _size_maps(network, p))
+    source, last = maps[-1], len(network.layers) - 1
     used = {
-        "spikes": maps[1] + max(map_rows[1::2], default=0),
+        "spikes": max(each.base + each.rows * each.groups for each in maps.values()),
         "weights": 0, "gains": 0, "biases": 0, "thresholds": 0,
         "fetch": len(network.layers), "fire": len(network.layers),
     }
-    _need("network", "layers (program_depth)", len(network.layers), p.program_depth)
-    _need("network", f"rows of spikes (spike_depth; 2 x {frame_stride} for the input of "
-          f"{network.inputs} channels in {frame_planes} planes, the rest for hidden spikes over "
-          f"{steps} steps)", used["spikes"], p.spike_depth)
+    used["spikes"] = max(used["spikes"], 2 * source.rows * source.groups)
+    _need("network", f"rows of spikes (spike_depth; 2 x {source.rows * source.groups} for the "
+          f"input, the rest for the spikes of hidden layers)", used["spikes"], p.spike_depth)
 
-    layers = []
-    for number, layer in enumerate(network.layers):
-        name = f"layer {number} ({layer.inputs}-{layer.outputs})"
-        layer_static = static and number == 0
-        planes = levels[number - 1] if number else network.input_bits
-        columns = _ceil(layer.inputs, p.banks)
-        rows = _ceil(layer.inputs, p.row_width)
-        tiles = _ceil(layer.outputs, p.lanes)
-        last_lanes = layer.outputs - (tiles - 1) * p.lanes
-        last_visits = _ceil(last_lanes, p.neurons)
-        source_planes = planes * (1 if layer_static else steps)
-        groups = _ceil(source_planes, p.planes)
-        neuron_rows = tiles * p.tile_groups
-        plan = LayerPlan(
-            name=name, static=layer_static, planes=planes, levels=levels[number], groups=groups,
-            last_planes=source_planes - (groups - 1) * p.planes,
-            output_groups=output_groups[number],
-            columns=columns, rows=rows, last_columns=columns - (rows - 1) * p.scan,
-            source=0 if number == 0 else maps[(number - 1) % 2],
-            destination=0 if layer.readout else maps[number % 2],
-            output_rows=0 if layer.readout else _ceil(layer.outputs, p.row_width),
-            tiles=tiles, last_visits=last_visits,
-            last_lanes=last_lanes - (last_visits - 1) * p.neurons,
-            weights=used["weights"], gains=used["gains"], biases=used["biases"],
-            # A first step that starts from v_init has biases of its own.
-            first_biases=used["biases"] + (neuron_rows if layer.v_init else 0),
-            thresholds=used["thresholds"], readout=layer.readout)
-        layers.append(plan)
-        used["weights"] += tiles * columns
-        used["gains"] += neuron_rows * planes
-        used["biases"] += neuron_rows * (2 if layer.v_init else 1)
-        used["thresholds"] += neuron_rows * levels[number]
-        _need(name, "tiles of neurons", tiles, 1 << TILE_WIDTH)
-        if plan.late:
-            # The fetcher counts them for each tile that it is ahead, a row of the queues at least.
-            _need(name, "groups of output planes in all steps", output_groups[number],
-                  Fetcher.most_pending // (p.queue_depth + EventQueue.in_flight))
-        _need(name, "words of a weight bank up to here (weight_depth)",
-              used["weights"], p.weight_depth)
-        _need(name, "rows of gains up to here (gain_depth)", used["gains"], p.gain_depth)
-        for memory in ("biases", "thresholds"):
-            _need(name, f"rows of {memory} up to here (neuron_depth)",
-                  used[memory], p.neuron_depth)
-        if layer.readout is not None:
-            _need(name, "readout neurons (readout_depth)", layer.outputs, p.readout_depth)
-    return Plan(p, steps, tuple(layers), frame_rows, frame_stride,
-                _ceil(network.inputs, p.lanes), frame_planes, used)
+    layers: list[LayerPlan] = []
+    for number in range(len(network.layers)):
+        layers.append(_plan_layer(network, number, p, maps, layers, used))
+    assert layers[last].readout is not None
+    return Plan(p, tuple(layers), source, source.rows * source.groups,
+                ceil_div(source.columns * p.banks, p.lanes), used)
+
+
+def layer_name(network: IntegerNetwork, number: int) -> str:
+    """Return a layer's name for messages, with its shape."""
+    def shape(of: int) -> str:
+        channels, height, width = network.shape(of)
+        return f"{channels}" if height == width == 1 else f"{channels}x{height}x{width}"
+
+    sources = "+".join(shape(of) for of in network.sources(number))
+    return f"layer {number} ({sources}-{shape(number)})"
+
+
+def _plan_layer(network: IntegerNetwork, number: int, p: CoreParameters,
+                maps: dict[int, SpikeMap], before: list[LayerPlan], used: dict[str, int],
+                ) -> LayerPlan:
+    """Plan one layer; add what it takes to ``used``."""
+    layer, name = network.layers[number], layer_name(network, number)
+    numbers = network.sources(number)
+    sources = tuple(maps[of] for of in numbers)
+    distances = {after.base - first.base for first, after in zip(sources, sources[1:],
+                                                                 strict=False)}
+    if len(distances) > 1:
+        raise MappingError(name, "distances between the maps of its sources", len(distances), 1)
+    kernel = _kernel(network, number, maps)
+    path = walk(kernel, list(sources), maps[number], p)
+    dense = isinstance(layer, DenseLayer)
+    static = network.takes_static(number)
+    whole = not (numbers == (number - 1,) and (number == 0 or not before[-1].coarse))
+    planes = len(sources[0].coding) * (1 if static else layer.window)
+    levels = _levels(network, number, maps[number])
+    outputs = network.shape(number)[0]
+    last_neurons = outputs - (path.tiles - 1) * p.lanes if dense else p.lanes
+    last_visits = ceil_div(last_neurons, p.neurons)
+    neuron_rows = path.tiles * p.tile_groups
+    v_init = network.layer(number).v_init
+    plan = LayerPlan(
+        name=name, sources=sources, source_numbers=numbers,
+        output=maps[number], walk=path,
+        steps=network.steps(number), static=static, planes=planes, levels=levels, whole=whole,
+        coarse=not dense, last_visits=last_visits,
+        last_lanes=last_neurons - (last_visits - 1) * p.neurons,
+        weights=used["weights"], gains=used["gains"], biases=used["biases"],
+        # A first step that starts from v_init has biases of its own.
+        first_biases=used["biases"] + (neuron_rows if v_init else 0),
+        thresholds=used["thresholds"], readout=layer.readout)
+    used["weights"] += path.words
+    used["gains"] += neuron_rows * planes
+    used["biases"] += neuron_rows * (2 if v_init else 1)
+    used["thresholds"] += neuron_rows * len(levels)
+    for loop, need in (("tile", path.tiles), ("y", path.lines), ("x", path.places),
+                       ("line", path.loops["last_line"] + 1),
+                       ("part", path.loops["last_part"] + 1)):
+        _need(name, {"tile": "tiles of neurons", "y": "lines of the output map",
+                     "x": "places in a line of the output map", "line": "lines of the kernel",
+                     "part": "pixels of a line of the kernel"}[loop],
+              need, 1 << (TILE_WIDTH if loop == "tile" else MAP_WIDTH))
+    _need(name, "planes of the source in a step", planes, 1 << PLANE_WIDTH)
+    _need(name, "planes of the output in a step", len(levels), 1 << LEVEL_WIDTH)
+    if max(kernel.pool) > 1:
+        _need(name, "pixels of a pooled window either way", max(kernel.pool), 1 << POOL_WIDTH)
+        _need(name, "planes of a pooled output in all steps (pool_depth)",
+              plan.steps * len(levels), p.pool_depth)
+    if plan.late:
+        # The fetcher counts them for each tile that it is ahead, a row of the queues at least.
+        _need(name, "groups of output planes in all steps", plan.output_groups,
+              Fetcher.most_pending // (p.queue_depth + EventQueue.in_flight))
+    _need(name, "words of a weight bank up to here (weight_depth)", used["weights"],
+          p.weight_depth)
+    _need(name, "rows of gains up to here (gain_depth)", used["gains"], p.gain_depth)
+    for memory in ("biases", "thresholds"):
+        _need(name, f"rows of {memory} up to here (neuron_depth)", used[memory], p.neuron_depth)
+    if layer.readout is not None:
+        _need(name, "readout neurons (readout_depth)", outputs, p.readout_depth)
+    return plan
+
+
+def _kernel(network: IntegerNetwork, number: int, maps: dict[int, SpikeMap]) -> Kernel:
+    return kernel_of(network.layers[number], [maps[of] for of in network.sources(number)])
+
+
+def _check_shape(network: IntegerNetwork, number: int) -> None:
+    """Refuse what no core can do."""
+    layer, name = network.layer(number), layer_name(network, number)
+    _, height, width = network.shape(number)
+    if layer.readout is not None and height * width > 1:
+        raise MappingError(name, "pixels of a readout layer", height * width, 1)
+    across = layer.sum_pool[1]
+    if isinstance(layer, ConvLayer) and across > 1:
+        wide = network.source_shape(number)[2]
+        if wide % across and layer.padding[1]:
+            raise MappingError(name, f"pixels of a line beyond windows of {across} that are summed "
+                               f"and padded", wide % across, 0)
+
+
+def _size_maps(network: IntegerNetwork, p: CoreParameters) -> dict[int, SpikeMap]:
+    """Return the maps of all layers, and of the input as -1, all at row 0."""
+    last = len(network.layers) - 1
+    pixels = {number: _pixel(network.shape(number), p) for number in range(last + 1)}
+    codings = {number: network.plane_weights(number) for number in range(-1, last + 1)}
+    # Sources of one layer lie alike: as the widest of them, with the planes of the richest.
+    for _ in network.layers:
+        for number in range(last + 1):
+            together = network.sources(number)
+            if len(together) == 1:
+                continue
+            widest = max(pixels[of] for of in together)
+            richest = max((codings[of] for of in together), key=len)
+            for of in together:
+                pixels[of], codings[of] = widest, richest
+    maps = {}
+    for number in range(last + 1):
+        channels, height, width = network.shape(number)
+        steps = network.steps(number)
+        maps[number] = _sized(channels, height, width, pixels[number],
+                              width * pixels[number] // p.banks, steps, codings[number], p)
+    maps[-1] = _input_map(network, p, maps)
+    return maps
+
+
+def _sized(channels: int, height: int, width: int, pixel: int, pitch: int, steps: int,
+           coding: tuple[int, ...], p: CoreParameters) -> SpikeMap:
+    planes = steps * len(coding)
+    groups = ceil_div(planes, p.planes)
+    return SpikeMap(channels, height, width, pixel, pitch, steps, coding, groups,
+                    planes - (groups - 1) * p.planes, ceil_div(height * pitch, p.scan))
+
+
+def _pixel(shape: tuple[int, int, int], p: CoreParameters) -> int:
+    """Return the bits of a pixel of a layer's map.
+
+    A tile is written at once, so either a pixel takes whole tiles, or whole pixels take a tile.
+    """
+    channels, _, width = shape
+    for pixel in range(max(channels, p.banks), p.lanes):
+        if p.lanes % pixel == 0 and pixel % p.banks == 0 and width % (p.lanes // pixel) == 0:
+            return pixel
+    return ceil_div(channels, p.lanes) * p.lanes
+
+
+def _input_map(network: IntegerNetwork, p: CoreParameters, maps: dict[int, SpikeMap]) -> SpikeMap:
+    """Return the map of the input: as dense as all layers that read it can walk over it."""
+    channels, height, width = network.shape(-1)
+    readers = [number for number in range(len(network.layers)) if -1 in network.sources(number)]
+    static = network.input is InputCoding.STATIC
+    steps, coding = 1 if static else network.timesteps, network.plane_weights(-1)
+    if all(isinstance(network.layers[number], DenseLayer) and
+           network.layer(number).sum_pool == (1, 1) for number in readers):
+        channels, height, width = channels * height * width, 1, 1
+    sizes = [size for size in range(channels, p.banks) if p.banks % size == 0]
+    for pixel in [*sizes, ceil_div(channels, p.banks) * p.banks]:
+        found = _sized(channels, height, width, pixel, ceil_div(width * pixel, p.banks), steps,
+                       coding, p)
+        if all(_walks(network, number, found, maps[number], p) for number in readers):
+            return found
+    raise AssertionError("columns of one pixel suit every layer")
+
+
+def _walks(network: IntegerNetwork, number: int, source: SpikeMap, output: SpikeMap,
+           p: CoreParameters) -> bool:
+    kernel = kernel_of(network.layers[number], [source])
+    return phases(p, source.pixel, kernel.stride[1] * kernel.pool[1],
+                  max(1, p.lanes // output.pixel), output.width) > 0
+
+
+def _place_maps(network: IntegerNetwork, p: CoreParameters, maps: dict[int, SpikeMap],
+                ) -> dict[int, SpikeMap]:
+    """Give each map its rows: the lowest that no map in use at that time takes."""
+    last = len(network.layers) - 1
+    ends = {of: number for number in range(last + 1) for of in network.sources(number)}
+    placed = {-1: maps[-1]}
+    live: list[tuple[int, int, int]] = []              # first row, row behind, last reader
+    first = 2 * maps[-1].rows * maps[-1].groups
+    for number in range(last):
+        live = [each for each in live if each[2] >= number]
+        size, base = maps[number].rows * maps[number].groups, first
+        for start, stop, _ in sorted(live):
+            if base + size <= start:
+                break
+            base = max(base, stop)
+        placed[number] = replace(maps[number], base=base)
+        live.append((base, base + size, ends[number]))
+    placed[last] = maps[last]
+    return placed
+
+
+def _levels(network: IntegerNetwork, number: int, output: SpikeMap) -> tuple[int, ...]:
+    """Return what each plane of a layer's map is worth to it, 0 for those that it never sets."""
+    own = list(network.plane_weights(number))
+    levels = []
+    # From the last plane: of two equal ones, the one behind is the finer.
+    for worth in reversed(output.coding):
+        levels.append(own.pop() if own and own[-1] == worth else 0)
+    if own:
+        raise MappingError(layer_name(network, number),
+                           f"planes of its spikes, worth {network.plane_weights(number)}, that "
+                           f"are none of those of the layers that it is read with, worth "
+                           f"{output.coding}", len(own), 0)
+    return tuple(reversed(levels))
 
 
 def _need(where: str, quantity: str, need: int, limit: int) -> None:

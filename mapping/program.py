@@ -1,8 +1,10 @@
 """An integer network as the memory contents of a core."""
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from amaranth.hdl import Shape
 
 from hw.memory_map import PROGRAM_WIDTH, program_words, regions, weight_lanes
 from hw.parameters import CoreParameters
@@ -11,13 +13,12 @@ from mapping.errors import MappingError
 from mapping.plan import LayerPlan, Plan, make_plan
 from model.bounds import bits_needed
 from model.network import (
-    DenseLayer,
     InputCoding,
     IntegerNetwork,
+    NeuronLayer,
     Readout,
     Reset,
     leak,
-    level_weights,
 )
 
 __all__ = ["Program", "compile_network"]
@@ -46,16 +47,6 @@ class Program:
         """The core that the program is for."""
         return self.plan.parameters
 
-    @property
-    def timesteps(self) -> int:
-        """Steps of a sample."""
-        return self.network.timesteps
-
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        """Neurons of each layer, the readout last."""
-        return tuple(layer.outputs for layer in self.network.layers)
-
     def image(self) -> dict[str, list]:
         """Return the first contents of a core's memories, for ``Core(..., image=...)``."""
         return self.memories
@@ -77,8 +68,8 @@ class Program:
         Parameters
         ----------
         inputs : integer array
-            ``(samples, inputs)`` of ``0 .. 2**input_bits - 1`` for a static input,
-            ``(samples, steps, inputs)`` of 0 and 1 for spikes.
+            ``(samples, inputs)`` for a static input, ``(samples, steps, inputs)`` otherwise, of
+            ``input_min .. input_max``.
 
         Returns
         -------
@@ -89,7 +80,7 @@ class Program:
         :exc:`ValueError`
             If the shape is not the network's, or a value is out of range.
         """
-        network, lanes = self.network, self.parameters.lanes
+        network, p, where = self.network, self.parameters, self.plan.input
         inputs = np.asarray(inputs)
         if inputs.dtype.kind not in "iub":
             raise ValueError(f"Inputs must be integers, not {inputs.dtype}")
@@ -98,19 +89,21 @@ class Program:
         if inputs.shape[1:] != shape or inputs.ndim != len(shape) + 1:
             raise ValueError(f"Inputs must have the shape (samples, {', '.join(map(str, shape))}), "
                              f"not {inputs.shape}")
-        if inputs.size and not (0 <= inputs.min() and inputs.max() <= network.input_max):
-            raise ValueError(f"Inputs must be in 0..{network.input_max}, not "
+        if inputs.size and not (network.input_min <= inputs.min() and
+                                inputs.max() <= network.input_max):
+            raise ValueError(f"Inputs must be in {network.input_min}..{network.input_max}, not "
                              f"{inputs.min()}..{inputs.max()}")
-        if static:
-            bits = np.arange(network.input_bits, dtype=np.uint8)
-            planes = (inputs.astype(np.uint8)[:, None, :] >> bits[:, None]) & 1
-        else:
-            planes = inputs.astype(np.uint8)
-        beats = self.plan.frame_beats
-        padded = np.zeros((*planes.shape[:2], beats * lanes), np.uint8)
-        padded[..., :network.inputs] = planes
-        by_beat = padded.reshape(len(inputs), planes.shape[1] * beats, lanes)
+        planes = self.input_planes(inputs)
+        placed = where.placed(planes.astype(np.uint8), p.banks)
+        beats = np.zeros((*placed.shape[:2], self.plan.frame_beats * p.lanes), np.uint8)
+        beats[..., :placed.shape[2]] = placed
+        by_beat = beats.reshape(len(inputs), -1, p.lanes)
         return np.packbits(by_beat, axis=-1, bitorder="little")
+
+    def input_planes(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the bit planes of samples: bool ``(samples, planes, inputs)``."""
+        planes = self.network.planes(-1, np.asarray(inputs))
+        return np.moveaxis(planes, -1, -2).reshape(len(inputs), -1, self.network.inputs)
 
 
 def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Program:
@@ -127,32 +120,34 @@ def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Prog
     memories["weights"] = [[] for _ in range(p.banks)]
     frame = InputFrame(p).const({
         "last_plane": plan.frame_planes - 1, "last_beat": plan.frame_beats - 1,
-        "rows": plan.frame_rows, "stride": plan.frame_stride, "valid": 1})
+        "rows": plan.input.rows, "stride": plan.frame_stride, "valid": 1})
     memories["input"].append(frame.as_bits())
-    for number, (layer, where) in enumerate(zip(network.layers, plan.layers, strict=True)):
+    for number, where in enumerate(plan.layers):
+        layer = network.layer(number)
         _check(network, number, layer, where, p)
-        last = number == len(network.layers) - 1
+        last = number == len(plan.layers) - 1
         memories["fetch"] += _fetch_layer(plan, number, last=last)
         memories["fire"] += _fire_layer(plan, layer, where, last=last)
-        _place_weights(memories["weights"], layer, where, p)
-        _place_parameters(memories, layer, where, p, _plane_weights(network, number))
+        _place_weights(memories["weights"], where, p)
+        _place_parameters(memories, layer, where, p)
     return Program(network, plan, memories)
 
 
-def _check(network: IntegerNetwork, number: int, layer: DenseLayer, where: LayerPlan,
+def _check(network: IntegerNetwork, number: int, layer: NeuronLayer, where: LayerPlan,
            p: CoreParameters) -> None:
     """Prove that no sum of the layer leaves its width on the core."""
     def need(quantity, need, limit):
         if need > limit:
             raise MappingError(where.name, quantity, need, limit)
 
+    heaviest = max(abs(worth) for worth in where.sources[0].coding)
+    area = math.prod(layer.sum_pool)
     for sign, gain in ((1, layer.gain_plus), (-1, layer.gain_minus)):
         kind = "plus" if sign > 0 else "minus"
+        synapses = np.count_nonzero(layer.weights.reshape(layer.outputs, -1) == sign, axis=1)
         need(f"bits of a count of {kind} synapses (count_width)",
-             int(np.count_nonzero(layer.weights == sign, axis=1).max()).bit_length(),
-             p.count_width)
-        heaviest = int(max(_plane_weights(network, number)))
-        need(f"bits of gain_{kind} with the weight of the highest plane (gain_width)",
+             (int(synapses.max()) * area).bit_length(), p.count_width)
+        need(f"bits of gain_{kind} with the weight of the heaviest plane (gain_width)",
              (int(gain.max()) * heaviest).bit_length() + 1, p.gain_width)
     bounds = network.bounds(number)
     low, high = int(bounds.current_low.min()), int(bounds.current_high.max())
@@ -164,38 +159,43 @@ def _check(network: IntegerNetwork, number: int, layer: DenseLayer, where: Layer
     need("shift of the leak (leak_shift_max)", max(layer.leak, default=0), p.leak_shift_max)
     if layer.readout is Readout.SUM:
         need("bits of the summed readout (current_width)",
-             bits_needed(layer.membrane_min * network.timesteps,
-                         layer.membrane_max * network.timesteps), p.current_width)
-
-
-def _plane_weights(network: IntegerNetwork, number: int) -> Sequence[int]:
-    """Return what the planes of a layer's source in one step are worth."""
-    if number > 0:
-        return level_weights(network.layers[number - 1].z_max)
-    return [1 << bit for bit in range(network.input_bits)]
+             bits_needed(layer.membrane_min * where.steps, layer.membrane_max * where.steps),
+             p.current_width)
 
 
 def _fetch_layer(plan: Plan, number: int, *, last: bool) -> list[int]:
-    where, first = plan.layers[number], number == 0
+    where = plan.layers[number]
+    source, read = where.sources[0], where.source_numbers[0]
+    # What a layer waits for: the groups of the layer before, or that nothing is owed.
+    pending = 1 if where.whole or read < 0 else plan.layers[read].output_groups
+    layers = enumerate(plan.layers)
     return _words(FetchLayer(plan.parameters), {
-        "source": where.source, "last_row": where.rows - 1, "columns": where.last_columns,
-        "last_group": where.groups - 1, "planes": where.last_planes, "last_tile": where.tiles - 1,
-        "weights": where.weights, "stride": where.columns,
-        "pending": 0 if first else plan.layers[number - 1].output_groups,
-        "gives": where.output_groups, "late": where.late, "first": first, "last": last,
+        **where.walk.loops,
+        "source": source.base, "group_rows": source.rows, "planes": source.last_planes,
+        "last_group": where.groups - 1, "weights": where.weights,
+        "pending": pending, "gives": where.output_groups, "late": where.late,
+        "coarse": where.coarse, "whole": where.whole, "input": read < 0,
+        "release": number == max(n for n, each in layers if -1 in each.source_numbers),
+        "last": last,
     })
 
 
-def _fire_layer(plan: Plan, layer: DenseLayer, where: LayerPlan, *, last: bool) -> list[int]:
+def _fire_layer(plan: Plan, layer: NeuronLayer, where: LayerPlan, *,
+                last: bool) -> list[int]:
+    loops, output = where.walk.loops, where.output
     return _words(FireLayer(plan.parameters), {
-        "last_tile": where.tiles - 1, "last_visit": where.last_visits - 1,
-        "last_step": plan.timesteps - 1, "last_plane": where.planes - 1,
-        "last_level": where.levels - 1,
+        **{name: loops[name] for name in ("last_tile", "last_y", "last_x", "last_pool_y",
+                                          "last_pool_x")},
+        "last_visit": where.last_visits - 1,
+        "last_step": where.steps - 1, "last_plane": where.planes - 1,
+        "last_level": len(where.levels) - 1,
         "gains": where.gains, "biases": where.biases,
         "first_biases": where.first_biases, "thresholds": where.thresholds,
-        "destination": where.destination, "rows": where.output_rows,
+        "destination": output.base, "rows": output.rows,
+        "slots": where.tiles,
         "leak": [*layer.leak, 0, 0][:2], "sign_bit": layer.membrane_bits - 1,
-        "hard": layer.reset is Reset.HARD, "static": where.static,
+        "hard": layer.reset is Reset.HARD, "signed": min(output.coding) < 0,
+        "static": where.static, "coarse": where.coarse,
         "readout": layer.readout is not None, "sum": layer.readout is Readout.SUM,
         "last_lanes": where.last_lanes, "last": last,
     })
@@ -203,35 +203,37 @@ def _fire_layer(plan: Plan, layer: DenseLayer, where: LayerPlan, *, last: bool) 
 
 def _words(layout, fields: dict) -> list[int]:
     """Return a layer as words of the program."""
-    bits = layout.const(fields).as_bits()
+    values = {}
+    for name, value in fields.items():
+        shape = Shape.cast(layout[name].shape)
+        # Steps of addresses wrap around with the addresses.
+        wraps = name.endswith("_weights") and isinstance(value, int)
+        values[name] = value & (1 << shape.width) - 1 if wraps else value
+    bits = layout.const(values).as_bits()
     return [bits >> n * PROGRAM_WIDTH & (1 << PROGRAM_WIDTH) - 1
             for n in range(program_words(layout))]
 
 
-def _place_weights(banks: list[list[int]], layer: DenseLayer, where: LayerPlan,
-                   p: CoreParameters) -> None:
-    """Append the words of each bank: tile by tile, a word a column."""
-    padded = np.zeros((where.tiles * p.lanes, where.columns * p.banks), np.int8)
-    padded[:layer.outputs, :layer.inputs] = layer.weights
-    # (tile, lane, column, bank) -> (bank, tile, column, lane)
-    tiles = padded.reshape(where.tiles, p.lanes, where.columns, p.banks).transpose(3, 0, 2, 1)
-    tiles = tiles[..., weight_lanes(p)]
-    bits = np.stack([tiles == 1, tiles == -1], axis=-1).reshape(*tiles.shape[:3], -1)
+def _place_weights(banks: list[list[int]], where: LayerPlan, p: CoreParameters) -> None:
+    """Append the words of each bank."""
+    weights = where.walk.weights.transpose(1, 0, 2)[..., weight_lanes(p)]    # bank, word, lane
+    bits = np.stack([weights == 1, weights == -1], axis=-1).reshape(*weights.shape[:2], -1)
     packed = np.packbits(bits, axis=-1, bitorder="little")
-    for bank, words in enumerate(packed.reshape(p.banks, where.tiles * where.columns, -1)):
+    for bank, words in enumerate(packed):
         banks[bank].extend(int.from_bytes(word.tobytes(), "little") for word in words)
 
 
-def _place_parameters(memories: dict[str, list], layer: DenseLayer, where: LayerPlan,
-                      p: CoreParameters, plane_weights: Sequence[int]) -> None:
+def _place_parameters(memories: dict[str, list], layer: NeuronLayer, where: LayerPlan,
+                      p: CoreParameters) -> None:
     """Append the rows of gains, biases and thresholds: ``neurons`` of a tile a row."""
+    channel = where.walk.channel.ravel()
+
     def rows(fill: int, width: int, *values: np.ndarray) -> list[int]:
-        """Pad to whole tiles; pack the values of ``neurons`` neurons, ``width`` bits each."""
-        padded = np.full((where.tiles * p.lanes, len(values)), fill, np.int64)
-        padded[:layer.outputs] = np.stack(values, axis=-1)
+        """Give each lane its channel's values; pack those of ``neurons`` lanes."""
+        lanes = np.where(channel[:, None] < 0, fill, np.stack(values, axis=-1)[channel])
         mask = (1 << width) - 1
         return [sum((value & mask) << n * width for n, value in enumerate(row))
-                for row in padded.reshape(-1, p.neurons * len(values)).tolist()]
+                for row in lanes.reshape(-1, p.neurons * len(values)).tolist()]
 
     def by_tile(planes: list[list[int]]) -> list[int]:
         """Return the rows of all planes of the first tile, then those of the second, and so on."""
@@ -241,8 +243,10 @@ def _place_parameters(memories: dict[str, list], layer: DenseLayer, where: Layer
     # The gains carry the weight of the plane, so that the neuron units add planes up without
     # knowing what they are.
     gains = np.stack([layer.gain_plus, layer.gain_minus]).astype(np.int64)
+    coding = where.sources[0].coding
     memories["gains"] += by_tile(
-        [rows(0, p.gain_width, *(gains * weight)) for weight in plane_weights])
+        [rows(0, p.gain_width, *(gains * worth))
+         for worth in coding * (where.planes // len(coding))])
 
     biases = layer.bias.astype(np.int64)
     memories["biases"] += rows(0, p.current_width, biases)
@@ -251,10 +255,10 @@ def _place_parameters(memories: dict[str, list], layer: DenseLayer, where: Layer
         memories["biases"] += rows(0, p.current_width,
                                    biases + int(leak(layer.v_init, layer.leak)))
 
-    # Neurons that a tile has too many, readouts, and those whose threshold is above every
-    # membrane have one that is never reached.
+    # Lanes that a tile has too many, readouts, planes that the layer never sets, and neurons whose
+    # threshold is above every membrane have one that is never reached.
     never = 1 << p.membrane_width - 1
     memories["thresholds"] += by_tile([
-        rows(never, p.membrane_width, np.full(layer.outputs, never) if layer.readout
-             else np.minimum(layer.threshold.astype(np.int64) * weight, never))
-        for weight in level_weights(layer.z_max)])
+        rows(never, p.membrane_width, np.full(layer.outputs, never) if layer.readout or not worth
+             else np.minimum(layer.threshold.astype(np.int64) * abs(worth), never))
+        for worth in where.levels])

@@ -1,13 +1,14 @@
 # amaranth: UnusedElaboratable=no
 """The core in Amaranth's simulator, with networks, samples and stalls."""
 
-import itertools
 import random
+
+import numpy as np
 
 from hw.core import Core
 from mapping.program import compile_network
+from mapping.visits import visits_of
 from model.golden import execute
-from model.network import level_weights
 from sim.pysim import simulate, stream_put_all
 
 __all__ = ["CoreBench"]
@@ -47,7 +48,6 @@ class CoreBench:
         self.results: list[list] = []
         self.cycles: list[list[int]] = []
         self.visits: list[dict] = [{}]
-        self.order: list[list] = [[]]
 
     def run(self):
         """Run to the end, and see the core at rest."""
@@ -69,7 +69,6 @@ class CoreBench:
                 await ctx.tick()
             assert ctx.get(core.idle)
             self.visits.append({})
-            self.order.append([])
 
     async def _samples(self, ctx, program, inputs):
         """Feed samples and collect results, both in this one coroutine."""
@@ -105,10 +104,9 @@ class CoreBench:
         while len(self.results) < len(self.runs):
             _, _, valid, visit = await ctx.tick().sample(trace.valid, trace.payload)
             if valid:
-                place = (visit.layer, visit.tile, visit.step, visit.level, visit.group)
-                self.order[-1].append(place)
-                self.visits[-1].setdefault(place, []).append(
-                    (visit.spikes, list(visit.membranes)))
+                self.visits[-1].setdefault(visit.layer, []).append(
+                    ((visit.tile, visit.step, visit.level, visit.group),
+                     visit.spikes, list(visit.membranes)))
 
     def check(self):
         """Compare every result, spike and membrane with the golden executor's."""
@@ -121,33 +119,25 @@ class CoreBench:
             assert [beat[:3] for beat in self.results[number]] == expected
             assert [beat[3] for beat in self.results[number] if beat[2]] == trace.classes.tolist()
             self._check_visits(program, trace, self.visits[number])
-            assert self.order[number] == self._program_order(program) * len(inputs)
-
-    def _program_order(self, program):
-        p, plan = program.parameters, program.plan
-        return [place for number, layer in enumerate(plan.layers)
-                for tile in range(layer.tiles)
-                for place in itertools.product(
-                    [number], [tile], range(plan.timesteps), range(layer.levels),
-                    range(layer.last_visits if tile == layer.tiles - 1 else p.tile_groups))]
 
     def _check_visits(self, program, trace, visits):
-        p = program.parameters
-        for number, layer in enumerate(program.network.layers):
-            mine = {place[1:]: each for place, each in visits.items() if place[0] == number}
-            weights = level_weights(layer.z_max)
-            for (tile, step, level, group), each in mine.items():
-                first = tile * p.lanes + group * p.neurons
-                used = range(first, min(first + p.neurons, layer.outputs))
-                for sample, (spikes, membranes) in enumerate(each):
-                    place = (f"sample {sample}, layer {number}, step {step}, level {level}, "
-                             f"neurons {used}")
-                    if level == len(weights) - 1:
-                        assert membranes[:len(used)] == (
-                            trace.membranes[number][sample, step, used].tolist()), place
-                    if layer.readout is None:
-                        counts = trace.spikes[number][sample, step, used].astype(int)
-                        for weight in weights[:level]:
-                            counts -= weight * (counts >= weight)
-                        assert spikes == sum(int(count >= weights[level]) << n
-                                             for n, count in enumerate(counts)), place
+        network, p = program.network, program.parameters
+        for number, where in enumerate(program.plan.layers):
+            expected = visits_of(where, network.fired_shape(number), p)
+            seen = visits[number]
+            assert len(seen) == len(trace.classes) * len(expected.tile)
+            if where.readout is None:
+                planes = network.planes(number, trace.spikes[number])
+            for n, (place, spikes, membranes) in enumerate(seen):
+                sample, n = divmod(n, len(expected.tile))
+                step, level = int(expected.step[n]), int(expected.level[n])
+                name = f"sample {sample}, layer {number}, step {step}, level {level}"
+                assert place == (expected.tile[n], step, level, expected.group[n]), name
+                plane = np.count_nonzero(where.levels[:level])
+                for unit, neuron in enumerate(expected.neuron[n]):
+                    name = f"{name}, neuron {neuron}"
+                    if neuron >= 0 and level == len(where.levels) - 1:
+                        assert membranes[unit] == trace.membranes[number][sample, step, neuron], name
+                    if neuron >= 0 and where.readout is None:
+                        fires = where.levels[level] and planes[sample, step, neuron, plane]
+                        assert (spikes >> unit & 1) == fires, name

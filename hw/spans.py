@@ -1,0 +1,231 @@
+"""Walks the program: which columns of which map each group of planes reads, span by span."""
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.parameters import CoreParameters
+from hw.shapes import FetchLayer, Span, column_shape
+
+__all__ = ["SpanWalker"]
+
+#: The loops of a layer, the innermost first, as :class:`~hw.shapes.FetchLayer` has them.
+_LOOPS = ("part", "line", "group", "pool_x", "pool_y", "x", "y", "tile")
+
+
+class SpanWalker(wiring.Component):
+    """Give out the spans of every layer, ahead of the fetcher that reads their rows.
+
+    ::
+
+        loops -> 1: ends of the span -> 2: clipped to its line -> 3: rows, columns, weight -> o
+
+    Every place is a register of its own at each loop that moves it: when a loop turns, it is the
+    loop's register and what a turn adds, and the registers of the loops within follow. So a layer
+    of any shape takes one adder for each kind of place.
+
+    A span beyond the border of the map is given as an empty one: a row without columns.
+
+    Parameters
+    ----------
+    parameters : :class:`~hw.parameters.CoreParameters`
+        Shape of the core.
+
+    Members
+    -------
+    layer, layer_valid, layer_take : :py:`In(FetchLayer)`, :py:`In(1)`, :py:`Out(1)`
+        The next layer of the program, and that it is taken.
+    base : :py:`In(range(spike_depth))`
+        First row of its source map, with ``layer``.
+    current : :py:`Out(FetchLayer)`
+        The layer of the span ``o``.
+    o, valid, take : :py:`Out(Span)`, :py:`Out(1)`, :py:`In(1)`
+        The next span, and that it is taken.
+    busy : :py:`Out(1)`
+        There are spans of a layer that have not been taken.
+    """
+
+    #: Cycles from a span to the next one.
+    period = 2
+
+    #: Cycles from the taking of a layer to its first span.
+    latency = 6
+
+    layer: data.View
+    layer_valid: Signal
+    layer_take: Signal
+    base: Signal
+    current: data.View
+    o: data.View
+    valid: Signal
+    take: Signal
+    busy: Signal
+
+    def __init__(self, parameters: CoreParameters):
+        self._p = p = parameters
+        super().__init__({
+            "layer":       In(FetchLayer(p)),
+            "layer_valid": In(1),
+            "layer_take":  Out(1),
+            "base":        In(range(p.spike_depth)),
+            "current":     Out(FetchLayer(p)),
+            "o":           Out(Span(p)),
+            "valid":       Out(1),
+            "take":        In(1),
+            "busy":        Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self._p
+        layer   = self.current
+        column  = column_shape(p)
+        address = range(p.spike_depth)
+        weight  = range(p.weight_depth)
+
+        # The loops. `turns` says which one turns next: the innermost that is not at its end.
+        walking = Signal()                           # there is a span to give
+        known   = Signal()                           # `ends` are those of this span
+        fresh   = Signal()                           # it is the layer's first
+        advance = Signal()
+        counts  = {loop: Signal.like(layer[f"last_{loop}"], name=loop) for loop in _LOOPS}
+        ends    = {loop: Signal(name=f"{loop}_ends") for loop in _LOOPS}
+        turns   = {loop: Signal(name=f"{loop}_turns") for loop in _LOOPS}
+        inner   = Const(1)
+        for loop in _LOOPS:
+            m.d.sync += ends[loop].eq(counts[loop] == layer[f"last_{loop}"])
+            m.d.comb += turns[loop].eq(inner & ~ends[loop])
+            with m.If(advance & inner):
+                m.d.sync += counts[loop].eq(Mux(ends[loop], 0, counts[loop] + 1))
+            inner = inner & ends[loop]
+        ends_layer = Signal()
+        m.d.comb += ends_layer.eq(inner)
+        m.d.sync += known.eq(walking & ~advance)
+
+        def place(name, shape, start, adds, loaded):
+            """A place of the innermost loop: a register a loop, one adder for all of them."""
+            registers = {loop: Signal(shape, name=f"{name}_{loop}", reset_less=True)
+                         for loop in adds}
+            before = Signal(shape, name=f"{name}_before")
+            added  = Signal(shape, name=f"{name}_added")
+            after  = Signal(shape, name=f"{name}_after")
+            m.d.comb += after.eq(before + added)
+            for n, loop in enumerate(_LOOPS):
+                # A loop that does not move the place takes it back to where the next one has it.
+                outer = next((each for each in _LOOPS[n:] if each in adds), None)
+                with m.If(turns[loop]):
+                    m.d.comb += before.eq(registers[outer] if outer else start)
+                    if loop in adds:
+                        m.d.comb += added.eq(adds[loop])
+            for loop, register in registers.items():
+                within = _LOOPS[_LOOPS.index(loop):]
+                with m.If(advance & Cat(turns[each] for each in within).any()):
+                    m.d.sync += register.eq(after)
+                with m.If(self.layer_take):
+                    m.d.sync += register.eq(loaded)
+            return next(iter(registers.values()))
+
+        base   = Signal(address, reset_less=True)
+        new    = self.layer
+        x      = place("x", column, layer.x, {
+            "part": layer.part_x, "pool_x": layer.pool_x, "x": layer.x_x, "tile": layer.tile_x},
+            new.x)
+        line   = place("line", column, layer.line, {
+            "line": layer.pitch, "pool_y": layer.pool_line, "y": layer.y_line}, new.line)
+        far    = place("far", column, Const(0), {"part": layer.part_far}, 0)
+        row    = place("row", address, base, {"group": layer.group_rows}, self.base)
+        weights = place("weights", weight, layer.weights, {
+            "part": layer.part_weights, "line": layer.line_weights,
+            "pool_x": layer.pool_weights, "tile": layer.tile_weights}, new.weights)
+
+        m.d.comb += self.layer_take.eq(self.layer_valid & ~walking & ~self.busy)
+        with m.If(self.layer_take):
+            m.d.sync += [layer.eq(new), base.eq(self.base), walking.eq(1), fresh.eq(1)]
+
+        # What is known of a span from its beginning travels with it.
+        class Known(data.StructLayout):
+            def __init__(self):
+                super().__init__({name: shape for name, shape in Span(p).members.items() if name in
+                                  ("last_group", "ends_group", "waits", "begins_layer", "gives",
+                                   "releases", "ends_layer")})
+
+        def stage(number, fields):
+            """Registers of a stage, and whether it can take what comes."""
+            registers = Signal(data.StructLayout({**fields, "known": Known()}),
+                               name=f"s{number}", reset_less=True)
+            return registers, Signal(name=f"s{number}_valid"), Signal(name=f"s{number}_ready")
+
+        s1, s1_valid, s1_ready = stage(1, {
+            "x": column, "end": column, "line": column, "far": column, "row": address,
+            "weights": weight})
+        s2, s2_valid, s2_ready = stage(2, {
+            "first": column, "last": column, "empty": 1, "row": address, "weights": weight})
+        ready = Signal()
+        m.d.comb += [
+            ready.eq(~self.valid | self.take),
+            s2_ready.eq(~s2_valid | ready),
+            s1_ready.eq(~s1_valid | s2_ready),
+            advance.eq(known & s1_ready),
+            self.busy.eq(walking | s1_valid | s2_valid | self.valid),
+        ]
+
+        ends_group = Signal()
+        ends_tile  = Signal()
+        m.d.comb += [
+            ends_group.eq(ends["part"] & ends["line"]),
+            ends_tile.eq(ends_group & Cat(ends[loop] for loop in _LOOPS[2:-1]).all()),
+        ]
+        with m.If(s1_ready):
+            m.d.sync += s1_valid.eq(advance)
+        with m.If(advance):
+            m.d.sync += [
+                walking.eq(~ends_layer), fresh.eq(0),
+                s1.x.eq(x), s1.end.eq(x + layer.width), s1.line.eq(line), s1.far.eq(far),
+                s1.row.eq(row), s1.weights.eq(weights),
+                s1.known.last_group.eq(ends["group"]),
+                s1.known.ends_group.eq(ends_group),
+                s1.known.waits.eq(~layer.input & Mux(layer.whole, fresh, counts["tile"] == 0)),
+                s1.known.begins_layer.eq(fresh),
+                s1.known.gives.eq(Mux(layer.coarse, ends_layer,
+                                      Mux(layer.late, ends_tile, ends_group))),
+                s1.known.releases.eq(ends_layer & layer.release),
+                s1.known.ends_layer.eq(ends_layer),
+            ]
+
+        # The first and the last column, within the line.
+        begin = Signal(column)
+        end   = Signal(column)
+        there = Signal(column)                       # first column of the line, with `far`
+        m.d.comb += [
+            begin.eq(Mux(s1.x < 0, 0, s1.x)),
+            end.eq(Mux(s1.end > layer.pitch, layer.pitch, s1.end)),
+            there.eq(s1.line + s1.far),
+        ]
+        with m.If(s2_ready):
+            m.d.sync += s2_valid.eq(s1_valid)
+        with m.If(s1_valid & s2_ready):
+            m.d.sync += [
+                s2.first.eq(there + begin),
+                s2.last.eq(there + end - 1),
+                s2.empty.eq((s1.line < 0) | (s1.line >= layer.size) | (begin >= end)),
+                s2.row.eq(s1.row),
+                s2.weights.eq(s1.weights + (begin - s1.x)),
+                s2.known.eq(s1.known),
+            ]
+
+        # Their rows.
+        bits = exact_log2(p.scan)
+        with m.If(ready):
+            m.d.sync += self.valid.eq(s2_valid)
+        with m.If(s2_valid & ready):
+            m.d.sync += [
+                self.o.row.eq(s2.row + (s2.first >> bits)),
+                self.o.last_row.eq(Mux(s2.empty, 0, (s2.last >> bits) - (s2.first >> bits))),
+                self.o.first.eq(s2.first[:bits]),
+                self.o.last.eq(s2.last[:bits]),
+                self.o.empty.eq(s2.empty),
+                self.o.weights.eq(s2.weights - s2.first[:bits]),
+            ]
+            for name in Known().members:
+                m.d.sync += self.o[name].eq(s2.known[name])
+        return m
