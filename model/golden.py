@@ -1,11 +1,12 @@
 """The golden executor: what every other realisation must equal bit for bit.
 
 It runs an `IntegerNetwork` with PyTorch, layer by layer over all steps of a batch of samples, by
-the equations of `model.network`. Only the counts P and N are computed in floating point, as a
-matrix product or a convolution of 64-bit floats: a count is at most 2^20 values of at most 255, far
-below 2^53, so that every partial sum is an exact integer in whatever order it is taken. (PyTorch
-convolves 64-bit floats as a matrix product; the fast algorithms that multiply by fractions are for
-32 bits.) All else is 64-bit integers, which `model.network`'s limits keep below 2^61.
+the equations of `model.network`. Only the counts P and N are computed in floating point, as matrix
+products: of 32-bit floats where no count of the layer reaches 2^24, else of 64-bit floats, because
+a count is at most 2^20 values of at most 255, far below 2^53. So every partial sum is an exact
+integer, in whatever order it is taken. A convolution is such a product, too, of the values under
+the kernel at each pixel; PyTorch's own may be by faster algorithms that multiply by fractions. All
+else is 64-bit integers, which `model.network`'s limits keep below 2^61.
 """
 
 import math
@@ -19,7 +20,6 @@ from model.network import (
     InputCoding,
     IntegerNetwork,
     NetworkError,
-    NeuronLayer,
     Readout,
     Reset,
     leak,
@@ -29,6 +29,8 @@ __all__ = ["Trace", "execute"]
 
 # How many numbers an intermediate of a batch may have: 2^24 of 64 bits are 128 MiB.
 MAX_VALUES = 1 << 24
+# All integers up to here are 32-bit floats.
+EXACT_FLOAT32 = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ def execute(
         raise ValueError(f"Batch must be a positive integer, not {batch!r}")
     samples = _checked(network, np.asarray(inputs))
     numbers = range(len(network.layers))
-    layers = [_Layer(network.layer(number)) for number in numbers]
+    layers = [_Layer(network, number) for number in numbers]
     largest = max(network.steps(number) * math.prod(network.fired_shape(number))
                   for number in numbers)
     batch = max(1, min(batch, MAX_VALUES // largest))
@@ -108,15 +110,21 @@ class _Layer:
     Members
     -------
     masks
-        float64, shaped as the weights: 1 for the +1 weights, then for the -1 weights.
+        Floats (groups, 2 * outputs / groups, inputs of a neuron): of each group the masks of the
+        +1 weights, then those of the -1 weights.
     gain_plus, gain_minus, bias, threshold
         int64 (outputs, 1): the same for all pixels of a channel.
     """
 
-    def __init__(self, layer: NeuronLayer):
+    def __init__(self, network: IntegerNetwork, number: int):
+        layer = network.layer(number)
         self.spec = layer
-        self.masks = [torch.from_numpy((layer.weights == sign).astype(np.float64))
-                      for sign in (1, -1)]
+        self.groups = layer.groups if isinstance(layer, ConvLayer) else 1
+        weights = layer.weights.reshape(self.groups, layer.outputs // self.groups, -1)
+        masks = np.concatenate([weights == 1, weights == -1], axis=1)
+        bounds = network.bounds(number)
+        exact = int((bounds.plus + bounds.minus).max()) < EXACT_FLOAT32
+        self.masks = torch.from_numpy(masks.astype(np.float32 if exact else np.float64))
         self.gain_plus, self.gain_minus, self.bias, self.threshold = (
             torch.from_numpy(array.astype(np.int64)).unsqueeze(1)
             for array in (layer.gain_plus, layer.gain_minus, layer.bias, layer.threshold))
@@ -124,22 +132,22 @@ class _Layer:
     def current(self, summed: torch.Tensor) -> torch.Tensor:
         """Return I, int64 (N, T, outputs, pixels), from summed counts (N, T, C, H, W)."""
         maps = summed.flatten(0, 1)
-        # A convolution writes down the inputs of each pixel, one pixel after another.
-        pixels = summed.shape[-2:].numel() if isinstance(self.spec, ConvLayer) else 1
-        size = max(1, MAX_VALUES // (self.masks[0][0].numel() * pixels))
-        plus, minus = (torch.cat([self._counts(part.double(), mask) for part in maps.split(size)])
-                       for mask in self.masks)
-        current = self.gain_plus * plus - self.gain_minus * minus + self.bias
+        pixels = maps.shape[2] * maps.shape[3]
+        size = max(1, MAX_VALUES // (self.masks[0, 0].numel() * self.groups * pixels))
+        counts = torch.cat([self._counts(part.to(self.masks.dtype)) for part in maps.split(size)])
+        plus, minus = counts.unflatten(1, (self.groups, 2, -1)).unbind(2)
+        current = (self.gain_plus * plus.flatten(1, 2).long()
+                   - self.gain_minus * minus.flatten(1, 2).long() + self.bias)
         return current.unflatten(0, summed.shape[:2])
 
-    def _counts(self, maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return P or N, int64 (maps, outputs, pixels), from maps (maps, C, H, W)."""
+    def _counts(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return P and N of each group, floats (maps, 2 * outputs, pixels), from maps of floats."""
         layer = self.spec
-        if isinstance(layer, ConvLayer):
-            counts = torch.nn.functional.conv2d(
-                maps, mask, stride=layer.stride, padding=layer.padding, groups=layer.groups)
-            return counts.flatten(2).long()
-        return (maps.flatten(1) @ mask.T).long().unsqueeze(2)
+        if not isinstance(layer, ConvLayer):
+            return (maps.flatten(1) @ self.masks[0].T).unsqueeze(2)
+        columns = torch.nn.functional.unfold(
+            maps, layer.kernel, padding=layer.padding, stride=layer.stride)
+        return (self.masks @ columns.unflatten(1, (self.groups, -1))).flatten(1, 2)
 
     def step(
         self, membrane: torch.Tensor, current: torch.Tensor,
