@@ -181,13 +181,19 @@ class Fetcher(wiring.Component):
         r_tag     = Signal(RowTag(p), reset_less=True)
         r_columns = Signal(p.scan, init=-1)          # columns in use
         r_planes  = Signal(p.planes, init=-1)        # planes in use
+        from_first = Signal(p.scan)                  # columns of the span in its first row
+        to_last    = Signal(p.scan)                  # ... and in its last one
+        m.d.comb += [
+            from_first.eq(Const(-1, p.scan) << span.first),
+            to_last.eq(~(Const(-2, p.scan) << span.last)),
+        ]
         m.d.comb += self.busy.eq(in_sample | spans.busy | reading | r_valid | self.valid)
         m.d.sync += [
             r_valid.eq(issue),
             r_tag.weights.eq(weight),
             r_tag.last.eq(ends_group),
-            r_columns.eq(Cat(~span.empty & (~first | (n >= span.first)) &
-                             (~last_row | (n <= span.last)) for n in range(p.scan))),
+            r_columns.eq(~span.empty.replicate(p.scan) & (from_first | ~first.replicate(p.scan)) &
+                         (to_last | ~last_row.replicate(p.scan))),
             r_planes.eq(Mux(span.last_group, Cat(n < planes for n in range(p.planes)), -1)),
             self.valid.eq(r_valid),
             self.tag.eq(r_tag),

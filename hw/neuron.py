@@ -218,7 +218,7 @@ class NeuronUnit(wiring.Component):
         s8_next  = Signal(membrane)
         m.d.comb += [
             s8_invert.eq(self.s8_negative.replicate(p.membrane_width)),
-            s8_rest.eq((s8_membrane ^ s8_invert).as_signed() - self.s8_threshold),
+            s8_rest.eq((s8_membrane.as_unsigned() ^ s8_invert).as_signed() - self.s8_threshold),
             s8_spike.eq(s8_rest >= 0),
             s8_next.eq(Mux(self.s8_hard & (s8_spike | s8_fired), 0,
                            Mux(s8_spike, s8_rest[:p.membrane_width] ^ s8_invert, s8_membrane))),

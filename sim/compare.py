@@ -16,7 +16,7 @@ class Golden(Protocol):
 
     @property
     def spikes(self) -> tuple[np.ndarray, ...]:
-        """Spikes, uint8 (samples, steps, neurons) of each spiking layer."""
+        """Spikes, uint8 or int8 (samples, steps, neurons) of each spiking layer."""
         ...
 
     @property
@@ -90,7 +90,8 @@ def compare(network: IntegerNetwork, result: SimulationResult, golden: Golden) -
     ValueError
         If both are not of the same samples and network.
     """
-    last, after = len(network.layers) - 1, network.timesteps
+    last = len(network.layers) - 1
+    after = network.steps(last)
     pairs = [("membrane", layer, 0, got, golden.membranes[layer])
              for layer, got in enumerate(result.membranes)]
     pairs += [("spike", layer, 0, got, golden.spikes[layer])

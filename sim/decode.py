@@ -1,6 +1,6 @@
 """Records of a core's output and trace, as arrays by sample, step and neuron."""
 
-from collections.abc import Iterator, Sequence
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from amaranth.lib import data
 
 from hw.parameters import CoreParameters
 from hw.shapes import ReadoutBeat, trace_layout
+from mapping.program import Program
+from mapping.visits import visits_of
 from sim.errors import SimulationError
 from sim.layout import bits, unpack, word_bytes
 from sim.testbench import record_type
@@ -78,8 +80,7 @@ def decode_readouts(records: np.ndarray, parameters: CoreParameters, outputs: in
                     last=records["cycle"].reshape(-1, outputs)[:, -1])
 
 
-def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Sequence[int],
-                 weights: Sequence[Sequence[int]], timesteps: int, samples: int, *, first: int = 0
+def decode_trace(records: np.ndarray, program: Program, samples: int, *, first: int = 0
                  ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Take the trace apart.
 
@@ -87,14 +88,8 @@ def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Seque
     ----------
     records
         Of whole samples.
-    parameters
-        Of the core.
-    outputs
-        Neurons of each layer, readout last.
-    weights
-        What the planes of each layer's spikes are worth.
-    timesteps
-        Steps of a sample.
+    program
+        What the core ran.
     samples
         Number of samples.
     first
@@ -103,26 +98,31 @@ def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Seque
     Returns
     -------
     tuple
-        Spikes, uint8 (samples, steps, neurons) for each layer but the last, and membranes, int32
-        of the same shape for every layer.
+        Spikes, uint8 or int8 (samples, steps, neurons) for each layer but the last, and membranes,
+        int32 of the same shape for every layer. Neurons are numbered by channel, line and pixel of
+        the map before pooling.
 
     Raises
     ------
     SimulationError
         If visits are missing, or not in the order of the program.
     """
-    lanes, width = parameters.lanes, parameters.neurons
-    levels = [len(each) for each in weights]
-    expected = np.array(list(_visits(parameters, outputs, levels, timesteps)), np.int64)
-    layout = trace_layout(parameters)
+    network, parameters = program.network, program.parameters
+    width, layout = parameters.neurons, trace_layout(parameters)
+    shapes = [network.fired_shape(number) for number in range(len(network.layers))]
+    visits = [visits_of(where, shape, parameters)
+              for where, shape in zip(program.plan.layers, shapes, strict=True)]
+    expected = np.concatenate([np.stack([np.full(len(each.tile), number), each.tile, each.step,
+                                         each.level, each.group], axis=1)
+                               for number, each in enumerate(visits)])
     _check_visits(records, layout, expected, samples, first)
 
-    padded = [-(-count // width) for count in outputs]
-    spikes = [np.zeros((samples, timesteps, groups, width), np.uint8) for groups in padded]
-    membranes = [np.zeros((samples, timesteps, groups, width), np.int32) for groups in padded]
-    layers, tiles, steps, level_of, groups = expected.T
-    places = tiles * (lanes // width) + groups
-
+    # One neuron more than there are takes what lanes without a neuron give.
+    spikes = [np.zeros((samples, where.steps, math.prod(shape) + 1),
+                       np.int8 if network.layers[number].signed else np.uint8)
+              for number, (where, shape) in enumerate(zip(program.plan.layers, shapes,
+                                                          strict=True))]
+    membranes = [np.zeros(each.shape, np.int32) for each in spikes]
     whole = max(1, _BLOCK // len(expected))
     for start in range(0, samples, whole):
         part = slice(start, min(start + whole, samples))
@@ -130,30 +130,20 @@ def decode_trace(records: np.ndarray, parameters: CoreParameters, outputs: Seque
         fired = _field(words, layout, "spikes").reshape(-1, len(expected), width)
         stored = unpack(layout["membranes"].shape, _field(words, layout, "membranes", packed=True))
         stored = stored.reshape(-1, len(expected), width)
-        for layer, worth in enumerate(weights):
-            for level, weight in enumerate(worth):
-                of = np.flatnonzero((layers == layer) & (level_of == level))
-                spikes[layer][part, steps[of], places[of]] += fired[:, of] * np.uint8(weight)
-                membranes[layer][part, steps[of], places[of]] = stored[:, of]
+        behind = 0
+        for number, where in enumerate(program.plan.layers):
+            order = visits[number]
+            before, behind = behind, behind + len(order.tile)
+            for level, worth in enumerate(where.levels):
+                of = np.flatnonzero(order.level == level)
+                place = (slice(None), order.step[of, None], order.neuron[of])
+                # The spikes of a neuron and step come once for each level.
+                spikes[number][part][place] += (
+                    fired[:, before + of].astype(spikes[number].dtype) * worth)
+                membranes[number][part][place] = stored[:, before + of]
 
-    def trimmed(arrays):
-        return tuple(array.reshape(samples, timesteps, -1)[:, :, :count]
-                     for array, count in zip(arrays, outputs, strict=True))
-
-    return trimmed(spikes)[:-1], trimmed(membranes)
-
-
-def _visits(parameters: CoreParameters, outputs: Sequence[int], levels: Sequence[int],
-            timesteps: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield (layer, tile, step, level, group) of a sample's visits in the program's order."""
-    lanes, width = parameters.lanes, parameters.neurons
-    for layer, count in enumerate(outputs):
-        for tile in range(-(-count // lanes)):
-            groups = -(-min(lanes, count - tile * lanes) // width)
-            for step in range(timesteps):
-                for level in range(levels[layer]):
-                    for group in range(groups):
-                        yield layer, tile, step, level, group
+    return (tuple(each[:, :, :-1] for each in spikes[:-1]),
+            tuple(each[:, :, :-1] for each in membranes))
 
 
 def _check_visits(records: np.ndarray, layout: data.StructLayout, expected: np.ndarray,

@@ -14,7 +14,6 @@ from hw.core import Core
 from hw.parameters import CoreParameters
 from hw.shapes import ConfigWrite, ReadoutBeat, trace_layout
 from mapping.program import Program
-from model.network import level_weights
 from sim.decode import decode_readouts, decode_trace, read_records
 from sim.errors import SimulationError
 from sim.layout import pack, word_bytes
@@ -42,7 +41,8 @@ class SimulationResult:
     Attributes
     ----------
     spikes
-        uint8 (samples, steps, neurons) of each spiking layer; empty without ``record``.
+        uint8, or int8 if they are signed, (samples, steps, neurons) of each spiking layer, before
+        pooling; empty without ``record``.
     membranes
         int32 (samples, steps, neurons) of each layer, as stored after the step, readout included;
         empty without ``record``.
@@ -82,7 +82,7 @@ def simulate(program: Program, inputs: np.ndarray, *, jobs: int = 1, record: boo
     program
         The network, compiled for the core.
     inputs
-        uint8 (samples, inputs) for a static input, (samples, steps, inputs) for spikes.
+        Integers (samples, inputs) for a static input, (samples, steps, inputs) otherwise.
     jobs
         Simulators that share the samples. All but the first begin one sample early, so that
         without stalls the results do not depend on ``jobs``, cycles included.
@@ -167,9 +167,7 @@ class _Run:
         network, parameters = self.program.network, self.program.parameters
         readouts = decode_readouts(results, parameters, network.outputs, first=self.first)
         spikes, membranes = ((), ()) if trace is None else decode_trace(
-            trace, parameters, [layer.outputs for layer in network.layers],
-            [level_weights(layer.z_max) for layer in network.layers], network.timesteps,
-            self.samples, first=self.first)
+            trace, self.program, self.samples, first=self.first)
         cycles = np.diff(readouts.last, prepend=begin)
         return SimulationResult(
             spikes=spikes, membranes=membranes, readout=readouts.values,
