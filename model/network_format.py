@@ -20,12 +20,17 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from model.network import (
+    MAX_KERNEL,
     MAX_LAYERS,
     MAX_WEIGHTS,
     MAX_WIDTH,
+    ConvLayer,
     DenseLayer,
     InputCoding,
     IntegerNetwork,
+    Layer,
+    Merge,
+    MergeLayer,
     NetworkError,
     Readout,
     Reset,
@@ -34,8 +39,9 @@ from model.network import (
 __all__ = ["FORMAT", "VERSION", "encode", "pack_trits", "read", "stored_arrays", "unpack_trits"]
 
 FORMAT = "ternspike integer network"
-#: What `encode` writes. Version 1, which has no z_max (it is 1), can be read, too.
-VERSION = 2
+#: What `encode` writes. Versions 1 (without z_max, which is 1) and 2 (chains of dense layers) can
+#: be read, too.
+VERSION = 3
 
 # The one key of safetensors' metadata; its value is our JSON document.
 DOCUMENT_KEY = "ternspike"
@@ -58,11 +64,23 @@ _TYPES = {
 
 E = TypeVar("E", bound=enum.Enum)
 
-_DOCUMENT_FIELDS = {
-    "format", "version", "input", "input_bits", "timesteps", "layers", "metadata"}
-_LAYER_FIELDS = {
-    1: {"kind", "inputs", "outputs", "leak", "reset", "v_init", "membrane_bits", "readout"}}
-_LAYER_FIELDS[2] = _LAYER_FIELDS[1] | {"z_max"}
+_DOCUMENT_FIELDS: dict[int, set[str]] = {
+    1: {"format", "version", "input", "input_bits", "timesteps", "layers", "metadata"}}
+_DOCUMENT_FIELDS[2] = _DOCUMENT_FIELDS[1]
+_DOCUMENT_FIELDS[3] = _DOCUMENT_FIELDS[2] | {"input_shape", "input_signed"}
+
+# The members of a layer, by version and kind.
+_LAYER_FIELDS: dict[int, dict[str, set[str]]] = {1: {"dense": {
+    "kind", "inputs", "outputs", "leak", "reset", "v_init", "membrane_bits", "readout"}}}
+_LAYER_FIELDS[2] = {"dense": _LAYER_FIELDS[1]["dense"] | {"z_max"}}
+_LAYER_FIELDS[3] = {
+    "dense": _LAYER_FIELDS[2]["dense"] | {"signed", "sources", "window", "sum_pool"}}
+_LAYER_FIELDS[3]["conv"] = _LAYER_FIELDS[3]["dense"] | {
+    "kernel", "stride", "padding", "groups", "pool"}
+_LAYER_FIELDS[3]["merge"] = {
+    "kind", "operation", "sources", "z_max", "threshold", "reset", "membrane_bits", "signed"}
+
+_KINDS: dict[type[Layer], str] = {DenseLayer: "dense", ConvLayer: "conv", MergeLayer: "merge"}
 
 
 def pack_trits(weights: np.ndarray) -> np.ndarray:
@@ -86,8 +104,8 @@ def pack_trits(weights: np.ndarray) -> np.ndarray:
     return (digits.reshape(-1, TRITS_PER_BYTE) * _PLACES).sum(axis=1, dtype=np.uint8)
 
 
-def unpack_trits(packed: np.ndarray, outputs: int, inputs: int) -> np.ndarray:
-    """Undo `pack_trits`, giving int8 (outputs, inputs).
+def unpack_trits(packed: np.ndarray, *shape: int) -> np.ndarray:
+    """Undo `pack_trits`, giving int8 of that shape.
 
     Raises
     ------
@@ -98,13 +116,19 @@ def unpack_trits(packed: np.ndarray, outputs: int, inputs: int) -> np.ndarray:
         raise NetworkError(f"holds the byte {packed.max()}", "weights", 3 ** TRITS_PER_BYTE - 1)
     codes = np.arange(3 ** TRITS_PER_BYTE)[:, np.newaxis] // _PLACES % 3
     trits = np.where(codes == 2, -1, codes).astype(np.int8)[packed].ravel()
-    if trits[outputs * inputs:].any():
+    weights = math.prod(shape)
+    if trits[weights:].any():
         raise NetworkError("has padding that is not 0", "weights")
-    return trits[:outputs * inputs].reshape(outputs, inputs)
+    return trits[:weights].reshape(shape)
 
 
-def stored_arrays(layer: DenseLayer) -> dict[str, np.ndarray]:
-    """Return a layer's arrays as the file holds them: packed weights, smallest integer types."""
+def stored_arrays(layer: Layer) -> dict[str, np.ndarray]:
+    """Return a layer's arrays as the file holds them: packed weights, smallest integer types.
+
+    A merge has none.
+    """
+    if isinstance(layer, MergeLayer):
+        return {}
     arrays = {"weights": pack_trits(layer.weights)}
     for name in ("gain_plus", "gain_minus", "bias", "threshold"):
         # A readout layer does not fire: it has no thresholds to store.
@@ -120,6 +144,8 @@ def encode(network: IntegerNetwork) -> bytes:
         "version": VERSION,
         "input": network.input.value,
         "input_bits": network.input_bits,
+        "input_shape": list(network.shape(-1)),
+        "input_signed": network.input_signed,
         "timesteps": network.timesteps,
         "layers": [_describe(layer) for layer in network.layers],
         "metadata": dict(network.metadata),
@@ -152,6 +178,8 @@ def read(path: Path) -> IntegerNetwork:
             layers=tuple(_layer(number, description, tensors)
                          for number, description in enumerate(document["layers"])),
             metadata=document["metadata"],
+            input_shape=document.get("input_shape"),
+            input_signed=document.get("input_signed", False),
         )
     except NetworkError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
@@ -160,18 +188,35 @@ def read(path: Path) -> IntegerNetwork:
         raise NetworkError(f"is not a safetensors file: {error}", str(path)) from error
 
 
-def _describe(layer: DenseLayer) -> dict[str, object]:
+def _describe(layer: Layer) -> dict[str, object]:
     """Return the JSON description of a layer: all of it but the arrays."""
-    return {
-        "kind": "dense",
+    common = {
+        "kind": _KINDS[type(layer)],
+        "sources": None if layer.sources is None else list(layer.sources),
+        "reset": layer.reset.value,
+        "membrane_bits": layer.membrane_bits,
+        "z_max": layer.z_max,
+        "signed": layer.signed,
+    }
+    if isinstance(layer, MergeLayer):
+        return common | {"operation": layer.operation.value, "threshold": layer.threshold}
+    neurons = common | {
         "inputs": layer.inputs,
         "outputs": layer.outputs,
         "leak": list(layer.leak),
-        "reset": layer.reset.value,
         "v_init": layer.v_init,
-        "membrane_bits": layer.membrane_bits,
-        "z_max": layer.z_max,
         "readout": None if layer.readout is None else layer.readout.value,
+        "window": layer.window,
+        "sum_pool": list(layer.sum_pool),
+    }
+    if isinstance(layer, DenseLayer):
+        return neurons
+    return neurons | {
+        "kernel": list(layer.kernel),
+        "stride": list(layer.stride),
+        "padding": list(layer.padding),
+        "groups": layer.groups,
+        "pool": list(layer.pool),
     }
 
 
@@ -231,7 +276,10 @@ def _document(header: dict[str, Any]) -> dict[str, Any]:
     version = document.get("version")
     if type(version) is not int or version not in _LAYER_FIELDS:
         raise NetworkError(f"is {short(version)}", "version", f"versions 1..{VERSION}")
-    _exact_fields(document, _DOCUMENT_FIELDS, DOCUMENT_KEY)
+    _exact_fields(document, _DOCUMENT_FIELDS[version], DOCUMENT_KEY)
+    # Left out it would be the first layer's inputs, as it is in earlier versions.
+    if version >= 3 and document["input_shape"] is None:
+        raise NetworkError("is None", "input_shape", "channels, rows and columns")
 
     layers = document["layers"]
     if not isinstance(layers, list) or not 1 <= len(layers) <= MAX_LAYERS:
@@ -241,16 +289,35 @@ def _document(header: dict[str, Any]) -> dict[str, Any]:
         where = f"layer {number}"
         if not isinstance(layer, dict):
             raise NetworkError(f"is {short(layer)}", where, "an object")
-        _exact_fields(layer, _LAYER_FIELDS[version], where)
-        if layer["kind"] != "dense":
-            raise NetworkError(f"is of kind {short(layer['kind'])}", where, "'dense'")
-        for name in ("inputs", "outputs"):
-            if type(layer[name]) is not int or not 1 <= layer[name] <= MAX_WIDTH:
-                raise NetworkError(f"has {short(layer[name])} {name}", where, f"1..{MAX_WIDTH}")
-        weights += layer["inputs"] * layer["outputs"]
+        kind, kinds = layer.get("kind"), _LAYER_FIELDS[version]
+        if not isinstance(kind, str) or kind not in kinds:
+            raise NetworkError(f"is of kind {short(kind)}", where,
+                               f"{' or '.join(map(repr, kinds))}")
+        _exact_fields(layer, kinds[kind], where)
+        weights += math.prod(_weights_shape(layer, where))
     if weights > MAX_WEIGHTS:
         raise NetworkError(f"has {weights} weights", "layers", f"{MAX_WEIGHTS} weights")
     return document
+
+
+def _weights_shape(layer: dict[str, Any], where: str) -> tuple[int, ...]:
+    """Return the shape of the weights that a description claims; a merge has none, (0,)."""
+    if layer["kind"] == "merge":
+        return (0,)
+    for name in ("inputs", "outputs"):
+        if type(layer[name]) is not int or not 1 <= layer[name] <= MAX_WIDTH:
+            raise NetworkError(f"has {short(layer[name])} {name}", where, f"1..{MAX_WIDTH}")
+    if layer["kind"] == "dense":
+        return layer["outputs"], layer["inputs"]
+    kernel, groups = layer["kernel"], layer["groups"]
+    if not (isinstance(kernel, list) and [type(size) for size in kernel] == [int, int]
+            and all(1 <= size <= MAX_KERNEL for size in kernel)):
+        raise NetworkError(f"has kernel {short(kernel)}", where,
+                           f"[height, width], each 1..{MAX_KERNEL}")
+    if type(groups) is not int or groups < 1 or layer["inputs"] % groups:
+        raise NetworkError(f"has {short(groups)} groups", where,
+                           f"a divisor of the {layer['inputs']} inputs")
+    return layer["outputs"], layer["inputs"] // groups, *kernel
 
 
 def _data_size(header: dict[str, Any], layers: list[dict[str, Any]]) -> int:
@@ -258,9 +325,9 @@ def _data_size(header: dict[str, Any], layers: list[dict[str, Any]]) -> int:
     expected = {
         f"layers.{number}.{name}": (
             _TYPES[name],
-            math.ceil(layer["outputs"] * layer["inputs"] / TRITS_PER_BYTE)
+            math.ceil(math.prod(_weights_shape(layer, f"layer {number}")) / TRITS_PER_BYTE)
             if name == "weights" else layer["outputs"])
-        for number, layer in enumerate(layers)
+        for number, layer in enumerate(layers) if layer["kind"] != "merge"
         for name in _TYPES
         if name != "threshold" or layer["readout"] is None
     }
@@ -295,26 +362,43 @@ def _span(
 
 def _layer(
     number: int, description: dict[str, Any], tensors: dict[str, np.ndarray],
-) -> DenseLayer:
+) -> Layer:
     """Build a layer from its description and tensors."""
     where = f"layer {number}"
-    outputs, inputs = description["outputs"], description["inputs"]
-    arrays = {name: tensors.get(f"layers.{number}.{name}", np.zeros(outputs, np.int32))
-              for name in _TYPES}
-    readout = description["readout"]
     try:
-        arrays["weights"] = unpack_trits(arrays["weights"], outputs, inputs)
-        return DenseLayer(
-            **arrays,
-            leak=description["leak"],
-            reset=_member(Reset, description["reset"], "reset"),
-            v_init=description["v_init"],
-            membrane_bits=description["membrane_bits"],
-            z_max=description.get("z_max", 1),
-            readout=None if readout is None else _member(Readout, readout, "readout"),
-        )
+        build = _merge if description["kind"] == "merge" else _neurons
+        return build(number, description, tensors)
     except NetworkError as error:
         raise NetworkError(error.what, f"{where}: {error.where}", error.limit) from error
+
+
+def _merge(
+    number: int, description: dict[str, Any], tensors: dict[str, np.ndarray],
+) -> MergeLayer:
+    """Build a merge, which has no tensors."""
+    fields = {name: value for name, value in description.items() if name != "kind"}
+    fields["operation"] = _member(Merge, fields["operation"], "operation")
+    fields["reset"] = _member(Reset, fields["reset"], "reset")
+    return MergeLayer(**fields)
+
+
+def _neurons(
+    number: int, description: dict[str, Any], tensors: dict[str, np.ndarray],
+) -> DenseLayer | ConvLayer:
+    """Build a layer with weights."""
+    shape = _weights_shape(description, f"layer {number}")
+    # What the shape of the weights says already is no field.
+    shaped = {"kind", "inputs", "outputs", "kernel"}
+    fields: dict[str, Any] = {
+        name: value for name, value in description.items() if name not in shaped}
+    fields["reset"] = _member(Reset, fields["reset"], "reset")
+    if fields["readout"] is not None:
+        fields["readout"] = _member(Readout, fields["readout"], "readout")
+    for name in _TYPES:
+        # A readout layer does not fire: it has no thresholds stored.
+        fields[name] = tensors.get(f"layers.{number}.{name}", np.zeros(shape[0], np.int32))
+    fields["weights"] = unpack_trits(fields["weights"], *shape)
+    return DenseLayer(**fields) if description["kind"] == "dense" else ConvLayer(**fields)
 
 
 def _json_object(text: bytes, where: str) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The network's file: exact round trips, its documentation, and whatever else may be in a file."""
 
+import enum
 import json
 import os
 import struct
 import tracemalloc
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.network import DenseLayer, InputCoding, IntegerNetwork, NetworkError, Readout, Reset
+from model.network import (
+    ConvLayer,
+    DenseLayer,
+    InputCoding,
+    IntegerNetwork,
+    Merge,
+    MergeLayer,
+    NetworkError,
+    Readout,
+    Reset,
+)
 from model.network_format import encode, pack_trits, unpack_trits
+from tests.map_networks import map_network
 
 LAYER: dict[str, Any] = dict(
     weights=np.array([[1, 0, -1], [0, 1, 1]]), gain_plus=np.array([3, 4]),
@@ -32,6 +45,26 @@ def layer(**changes):
 def network(**changes):
     fields: dict[str, Any] = dict(layers=(layer(), DenseLayer(**READOUT)))
     return IntegerNetwork(**(NETWORK | fields | changes))
+
+
+def convolutions(**changes):
+    """Return a network with a layer of each kind and every member of it in use."""
+    def conv(shape: tuple[int, ...], **fields: Any):
+        return ConvLayer(
+            weights=np.resize([1, 0, -1, -1], shape), gain_plus=np.arange(shape[0]),
+            gain_minus=np.full(shape[0], 300), bias=np.arange(shape[0]) - 2,
+            threshold=np.full(shape[0], 9), **fields)
+
+    layers = (
+        conv((4, 2, 3, 2), stride=(2, 1), padding=(1, 0), pool=(1, 2), sum_pool=(1, 2), z_max=3),
+        conv((4, 2, 3, 3), groups=2, padding=(1, 1), signed=True),
+        MergeLayer(Merge.ADD, (0, 1), z_max=3, reset=Reset.SOFT, membrane_bits=9, signed=True),
+        layer(weights=np.resize([1, -1, 0], (2, 8)), sources=(2, 1), sum_pool=(3, 1), window=2),
+        DenseLayer(**READOUT))
+    fields: dict[str, Any] = dict(
+        input=InputCoding.SAMPLES, input_bits=5, timesteps=6, layers=layers,
+        input_shape=(2, 6, 6), input_signed=True)
+    return IntegerNetwork(**(fields | changes))
 
 
 def fields_of(each):
@@ -66,6 +99,16 @@ def test_round_trip_is_exact_and_deterministic(tmp_path, static):
     assert encode(shuffled) == encode(network(metadata={"a": "1", "b": "2"}))
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_round_trip_of_networks_of_maps(tmp_path, seed):
+    net = convolutions() if not seed else map_network(seed)
+    net.save(tmp_path / "net.safetensors")
+    loaded = IntegerNetwork.load(tmp_path / "net.safetensors")
+    assert_same(loaded, net)
+    assert [type(each) for each in loaded.layers] == [type(each) for each in net.layers]
+    assert encode(loaded) == (tmp_path / "net.safetensors").read_bytes()
+
+
 def read_as_documented(path):
     """Read a file by docs/network-format.md alone: json, struct and NumPy."""
     content = path.read_bytes()
@@ -82,45 +125,66 @@ def read_as_documented(path):
 
     layers = []
     for n, described in enumerate(document["layers"]):
-        outputs, inputs = described["outputs"], described["inputs"]
+        layers.append(dict(described))
+        if described["kind"] == "merge":
+            continue
+        shape = [described["outputs"], described["inputs"]]
+        if described["kind"] == "conv":
+            shape = [shape[0], shape[1] // described["groups"], *described["kernel"]]
         packed = tensor(f"layers.{n}.weights")
-        digits = [packed[k // 5] // 3 ** (k % 5) % 3 for k in range(outputs * inputs)]
-        weights = [[0, 1, -1][d] for d in digits]
+        digits = [packed[k // 5] // 3 ** (k % 5) % 3 for k in range(np.prod(shape))]
+        layers[n]["weights"] = np.reshape([[0, 1, -1][d] for d in digits], shape).tolist()
         names = ["gain_plus", "gain_minus", "bias"]
         if described["readout"] is None:
             names.append("threshold")
-        layers.append(described | {name: tensor(f"layers.{n}.{name}") for name in names} | {
-            "weights": [weights[o * inputs:(o + 1) * inputs] for o in range(outputs)]})
+        layers[n] |= {name: tensor(f"layers.{n}.{name}") for name in names}
     return document, layers
 
 
-def test_a_stranger_can_read_it(tmp_path):
-    rng = np.random.default_rng(1)
-    big = layer(weights=rng.integers(-1, 2, (2, 23)))
-    net = network(layers=(big, DenseLayer(**READOUT)))
+def plain(value):
+    """Return what JSON holds in the place of a field's value."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("net", [
+    network(layers=(layer(weights=np.resize([1, -1, 0, 0], (2, 23))), DenseLayer(**READOUT))),
+    convolutions(metadata={"made by": "a tést"})])
+def test_a_stranger_can_read_it(tmp_path, net):
     net.save(tmp_path / "net.safetensors")
     document, layers = read_as_documented(tmp_path / "net.safetensors")
-    assert document["format"] == "ternspike integer network" and document["version"] == 2
-    assert document["input"] == "static" and document["input_bits"] == 8
-    assert document["timesteps"] == 4 and document["metadata"] == {"made by": "a tést"}
+    assert document["format"] == "ternspike integer network" and document["version"] == 3
+    assert document["metadata"] == {"made by": "a tést"}
+    for name in ("input", "input_bits", "input_shape", "input_signed", "timesteps"):
+        assert document[name] == plain(getattr(net, name))
+    kinds = {DenseLayer: "dense", ConvLayer: "conv", MergeLayer: "merge"}
     for found, true in zip(layers, net.layers, strict=True):
-        assert found["kind"] == "dense"
-        for name in ("weights", "gain_plus", "gain_minus", "bias"):
-            assert found[name] == getattr(true, name).tolist()
-        assert found.get("threshold", [0]) == true.threshold.tolist()
-        assert found["leak"] == list(true.leak) and found["reset"] == true.reset.value
-        assert found["readout"] == (true.readout.value if true.readout else None)
-        for name in ("v_init", "membrane_bits", "z_max"):
-            assert found[name] == getattr(true, name)
+        assert found.pop("kind") == kinds[type(true)]
+        for name in ("inputs", "outputs", "kernel"):
+            if name in found:
+                assert found.pop(name) == plain(getattr(true, name))
+        found.setdefault("threshold", [0])
+        assert found == {field.name: plain(getattr(true, field.name)) for field in fields(true)}
 
 
-def test_version_1_has_binary_spikes(tmp_path):
+OLD = {1: ("signed", "sources", "window", "sum_pool", "z_max"),
+       2: ("signed", "sources", "window", "sum_pool")}
+
+
+@pytest.mark.parametrize("version, z_max", [(1, 1), (2, 5)])
+def test_earlier_versions_can_be_read(tmp_path, version, z_max):
     header, document, data = taken_apart(encode(network()))
+    del document["input_shape"], document["input_signed"]
     for described in document["layers"]:
-        del described["z_max"]
+        for name in OLD[version]:
+            del described[name]
     path = tmp_path / "old.safetensors"
-    path.write_bytes(put_together(header, document | {"version": 1}, data))
-    assert_same(IntegerNetwork.load(path), network(layers=(layer(z_max=1), DenseLayer(**READOUT))))
+    path.write_bytes(put_together(header, document | {"version": version}, data))
+    wanted = network(layers=(layer(z_max=z_max), DenseLayer(**READOUT)))
+    assert_same(IntegerNetwork.load(path), wanted)
 
 
 def test_documented_example_of_packing():
@@ -238,9 +302,9 @@ HOSTILE = {
     "lone surrogate": (lambda h, d, b: put_together({"__metadata__": {"ternspike": "\ud800"}},
                                                     None, b""), "ternspike: is not UTF-8"),
     "another format": (document_with(format="x"), "format: is 'x'"),
-    "a later version": (document_with(version=3), r"version: is 3 \(limit: versions 1\.\.2\)"),
+    "a later version": (document_with(version=4), r"version: is 4 \(limit: versions 1\.\.3\)"),
     "an earlier version": (document_with(version=0), "version: is 0"),
-    "a member of a later one": (document_with(version=1), "layer 0: has 'z_max'"),
+    "a member of a later one": (document_with(version=2), "ternspike: has 'input_shape'"),
     "version as text": (document_with(version="1"), "version: is '1'"),
     "version true": (document_with(version=True), "version: is True"),
     "missing field": (document_without("timesteps"), "ternspike: lacks 'timesteps'"),
@@ -260,7 +324,18 @@ HOSTILE = {
     "fractional inputs": (layer_with(inputs=3.0), r"layer 0: has 3\.0 inputs"),
     "too many weights": (layer_with(inputs=1 << 20, outputs=1 << 20), "has 1099511627778 weights"),
     "many weights": (layer_with(inputs=1 << 14, outputs=1 << 13), "layers.0.weights: has shape"),
-    "other kind": (layer_with(kind="conv"), "layer 0: is of kind 'conv'"),
+    "other kind": (layer_with(kind="lstm"), "layer 0: is of kind 'lstm'"),
+    "kind is a list": (layer_with(kind=[]), r"layer 0: is of kind \[\]"),
+    "conv without a kernel": (layer_with(kind="conv"), "layer 0: lacks 'groups'"),
+    "merge with weights": (layer_with(kind="merge"), "layer 0: lacks 'operation'"),
+    "wrong window": (layer_with(window=0), "layer 0: window: is 0"),
+    "wrong sum_pool": (layer_with(sum_pool=[1]), r"layer 0: sum_pool: is \[1\]"),
+    "wrong signed": (layer_with(signed=0), "layer 0: signed: is 0"),
+    "wrong sources": (layer_with(sources=[9]), "layer 0: reads layer 9"),
+    "wrong input shape": (document_with(input_shape=[3, 1]), r"input_shape: is \[3, 1\]"),
+    "no input shape": (document_with(input_shape=None), "input_shape: is None"),
+    "absurd input shape": (document_with(input_shape=[3, 1 << 40, 1]), "input_shape: is 1099511"),
+    "wrong input_signed": (document_with(input_signed=None), "input_signed: is None"),
     "more in a layer": (layer_with(padding=3), "layer 0: has 'padding'"),
     "less in a layer": (layer_without("z_max"), "layer 0: lacks 'z_max'"),
     "wrong z_max": (layer_with(z_max=16), r"layer 0: z_max: is 16 \(limit: 1\.\.15\)"),
@@ -308,6 +383,37 @@ def test_hostile_file(tmp_path, name):
     assert len(str(caught.value)) < 500 + len(str(path))
 
 
+HOSTILE_MAPS = {
+    "no kernel": (layer_with(kernel=[3, 0]), r"layer 0: has kernel \[3, 0\]"),
+    "absurd kernel": (layer_with(kernel=[1 << 40, 2]), r"layer 0: has kernel \[1099511627776, 2\]"),
+    "kernel is a number": (layer_with(kernel=3), "layer 0: has kernel 3"),
+    "fractional kernel": (layer_with(kernel=[3.0, 2]), r"layer 0: has kernel \[3\.0, 2\]"),
+    "another kernel": (layer_with(kernel=[3, 3]), r"layers.0.weights: has shape \[10\]"),
+    "no groups": (layer_with(groups=0), "layer 0: has 0 groups"),
+    "wrong groups": (layer_with(groups=3), "layer 0: has 3 groups"),
+    "groups is text": (layer_with(groups="1"), "layer 0: has '1' groups"),
+    "wrong stride": (layer_with(stride=[8, 1]), "layer 0: stride: is 8"),
+    "wrong padding": (layer_with(padding=[3, 0]), r"layer 0: padding: is \(3, 0\)"),
+    "wrong pool": (layer_with(pool=None), "layer 0: pool: is None"),
+    "wrong operation": (layer_with(2, operation="xor"), "layer 2: operation: is 'xor'"),
+    "merge of one": (layer_with(2, sources=[0]), r"layer 2: sources: is \[0\]"),
+    "merge of the layer before": (layer_with(2, sources=None), "layer 2: sources: is None"),
+    "merge of a later one": (layer_with(2, sources=[0, 3]), "layer 2: reads layer 3"),
+    "merge with tensors": (layer_with(1, kind="merge"), "layer 1: lacks 'operation'"),
+    "wrong threshold": (layer_with(2, threshold=0), "layer 2: threshold: is 0"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_MAPS)
+def test_hostile_file_of_maps(tmp_path, name):
+    change, message = HOSTILE_MAPS[name]
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(change(*taken_apart(encode(convolutions()))))
+    with pytest.raises(NetworkError, match=message) as caught:
+        IntegerNetwork.load(path)
+    assert len(str(caught.value)) < 500 + len(str(path))
+
+
 def test_a_false_size_is_refused_without_allocating(tmp_path):
     header, document, data = taken_apart(encode(network()))
     document["layers"][0].update(inputs=1 << 14, outputs=(1 << 14) - 1)
@@ -324,7 +430,7 @@ def test_a_false_size_is_refused_without_allocating(tmp_path):
 @settings(deadline=None)
 @given(st.data())
 def test_any_change_of_a_byte_is_refused_or_harmless(tmp_path_factory, data):
-    content = bytearray(encode(network()))
+    content = bytearray(encode(data.draw(st.sampled_from([network, convolutions]))()))
     for _ in range(data.draw(st.integers(1, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("fuzz") / "net.safetensors"
