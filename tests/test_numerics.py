@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from model.golden import execute
-from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout, Reset
+from model.network import (
+    ConvLayer,
+    DenseLayer,
+    InputCoding,
+    IntegerNetwork,
+    Merge,
+    MergeLayer,
+    Readout,
+    Reset,
+)
 
 ROOT = Path(__file__).parents[1]
 VECTORS = {vector["name"]: vector
@@ -17,16 +26,23 @@ VECTORS = {vector["name"]: vector
 
 def network_of(described):
     """Build a network from its description in the vectors."""
-    layers = []
-    for layer in described["layers"]:
-        fields: dict[str, Any] = {name: np.array(value) if name in (
-            "weights", "gain_plus", "gain_minus", "bias", "threshold") else value
-            for name, value in layer.items()}
-        fields["reset"] = Reset(layer["reset"])
-        fields["readout"] = None if layer["readout"] is None else Readout(layer["readout"])
-        layers.append(DenseLayer(**fields))
+    layers = tuple(map(layer_of, described["layers"]))
+    more = {name: described[name] for name in ("input_shape", "input_signed") if name in described}
     return IntegerNetwork(InputCoding(described["input"]), described["input_bits"],
-                          described["timesteps"], tuple(layers))
+                          described["timesteps"], layers, **more)
+
+
+def layer_of(described):
+    """Build a layer from its description; what is not there is as the class has it."""
+    arrays = ("weights", "gain_plus", "gain_minus", "bias", "threshold")
+    fields: dict[str, Any] = {
+        name: np.array(value) if name in arrays and isinstance(value, list) else value
+        for name, value in described.items()}
+    kind = fields.pop("kind", "dense")
+    for name, choices in (("reset", Reset), ("readout", Readout), ("operation", Merge)):
+        if fields.get(name) is not None:
+            fields[name] = choices(fields[name])
+    return {"dense": DenseLayer, "conv": ConvLayer, "merge": MergeLayer}[kind](**fields)
 
 
 @pytest.mark.parametrize("name", VECTORS)
