@@ -12,24 +12,30 @@ import numpy as np
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.fire import FireSequencer
+from hw.max_pool import MaxPool
 from hw.neuron import NeuronUnit
+from hw.parameters import CoreParameters
 from hw.passes import PassWalker
 from hw.program import ProgramReader
 from hw.readout import Readout as ReadoutBlock
 from hw.shapes import FetchLayer, FireLayer
+from hw.spans import SpanWalker
 from hw.synapses import Synapses
+from mapping.maps import SpikeMap
 from mapping.plan import LayerPlan
 from mapping.program import Program
-from model.network import InputCoding, Readout, level_planes
+from mapping.spans import Reach, reaches
+from model.network import Readout
 
 __all__ = ["CycleEstimate", "LayerEstimate", "estimate"]
 
-#: Cycles from a visit to the cycle in which its spikes are stored, or a row of the readout is
-#: worked on.
-_STORE = 10
+#: Cycles from a visit to the cycle in which a row of the readout is worked on, and in which its
+#: spikes are stored.
+_READOUT = 10
+_STORE = _READOUT + MaxPool.latency
 
 #: Samples that are followed side by side when there are many.
-_STREAMS = 64
+_STREAMS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +47,11 @@ class LayerEstimate:
     cycles
         From the close of the layer before to the close of this layer's last group.
     bound
-        Sum over tiles and groups of planes of ``max(max_k events in bank k, visits)``.
+        Sum over tiles, pixels and groups of planes of ``max(max_k events in bank k, visits)``.
     events
-        Events of one tile: (channel, group of planes) pairs with a spike.
+        Events of the source: (channel, group of planes) pairs with a spike.
     weight_fetches
-        Words read from weight banks: events times tiles.
+        Words read from weight banks: an event is one for each tile and pixel that it reaches.
     """
 
     cycles: np.ndarray
@@ -86,11 +92,8 @@ def estimate(program: Program, inputs: np.ndarray, spikes) -> CycleEstimate:
     spikes : sequence of integer arrays
         ``(samples, steps, neurons)`` of each spiking layer, as the golden executor gives them.
     """
-    count = len(inputs)
-    plan, p = program.plan, program.parameters
-    events = [_row_events(program, number, inputs, spikes) for number in range(len(plan.layers))]
-    totals = [each.sum(axis=2) for each in events]           # (samples, groups, banks)
-    bounds = [_bound(p, layer, total) for layer, total in zip(plan.layers, totals, strict=True)]
+    count, layers = len(inputs), program.plan.layers
+    maps = [_events(program, number, inputs, spikes) for number in range(len(layers))]
 
     # Many samples are cut into streams that are followed side by side. Each begins with the
     # sample before its first one, so that it starts from a core at work.
@@ -98,47 +101,53 @@ def estimate(program: Program, inputs: np.ndarray, spikes) -> CycleEstimate:
     length = max(1, -(-(count - 1) // streams))
     first = np.arange(streams) * length
     model = _Model(program, streams)
-    ends = []
+    cycles = np.zeros(count, np.int64)
+    shares = np.zeros((len(layers), 3, count), np.int64)     # cycles, bound, fetches
+    before = None
     for offset in range(length + 1):
         sample = np.minimum(first + offset, count - 1)
-        ends.append((sample, model.run([each[sample] for each in events])))
-    cycles = np.zeros(count, np.int64)
-    layer_cycles = np.zeros((len(plan.layers), count), np.int64)
-    for (_, (before, _)), (sample, (end, shares)) in zip(ends, ends[1:], strict=False):
-        cycles[sample] = end - before
-        layer_cycles[:, sample] = shares
-    sample, (end, shares) = ends[0]
-    cycles[0], layer_cycles[:, 0] = end[0], shares[:, 0]
-    # Streams that ran out of samples repeated the last one: its own stream comes first.
-    return CycleEstimate(cycles, sum(bounds, np.zeros(count, np.int64)), tuple(
-        LayerEstimate(layer_cycles[number], bounds[number], total.sum(axis=(1, 2)),
-                      total.sum(axis=(1, 2)) * plan.layers[number].tiles)
-        for number, total in enumerate(totals)))
+        end, share = model.run([each[sample] for each in maps])
+        if before is None:
+            cycles[0], shares[..., 0] = end[0], share[..., 0]
+        else:
+            # Streams that ran out of samples repeat the last one: its own stream comes first.
+            fresh = np.unique(sample, return_index=True)[1]
+            fresh = fresh[(first + offset)[fresh] < count]
+            cycles[sample[fresh]] = (end - before)[fresh]
+            shares[..., sample[fresh]] = share[..., fresh]
+        before = end
+    return CycleEstimate(cycles, shares[:, 1].sum(axis=0), tuple(
+        LayerEstimate(share[0], share[1], each.sum(axis=(1, 2, 3), dtype=np.int64), share[2])
+        for share, each in zip(shares, maps, strict=True)))
 
 
-def _row_events(program: Program, number: int, inputs, spikes) -> np.ndarray:
-    """Count the events of each row: ``(samples, groups, rows, banks)``."""
-    plan, p, network = program.plan.layers[number], program.parameters, program.network
-    if number > 0:
-        counts = np.asarray(spikes[number - 1])
-        planes = level_planes(counts, network.layers[number - 1].z_max)    # the last axis
-        planes = planes.swapaxes(2, 3).reshape(len(counts), -1, counts.shape[2])
-    elif network.input is InputCoding.STATIC:
-        planes = np.asarray(inputs)[:, None, :] >> np.arange(network.input_bits)[:, None] & 1 > 0
-    else:
-        planes = np.asarray(inputs) > 0
-    samples, channels = planes.shape[0], planes.shape[2]
-    padded = np.zeros((samples, plan.groups * p.planes, plan.rows * p.row_width), bool)
-    padded[:, :planes.shape[1], :channels] = planes
-    return padded.reshape(samples, plan.groups, p.planes, plan.rows, p.scan, p.banks).any(
-        axis=2).sum(axis=3, dtype=np.int64)
+def _events(program: Program, number: int, inputs, spikes) -> np.ndarray:
+    """Place the events of a layer's sources: bool ``(samples, groups, columns, banks)``.
+
+    The columns of several sources follow one another.
+    """
+    where, p, network = program.plan.layers[number], program.parameters, program.network
+    parts = []
+    for of, source in zip(where.source_numbers, where.sources, strict=True):
+        if of < 0:
+            planes = program.input_planes(inputs)
+        else:
+            counts = network.pooled(of, np.asarray(spikes[of]))
+            own = network.planes(of, counts)                 # samples, steps, neurons, planes
+            levels = np.array(program.plan.layers[of].levels)
+            planes = np.zeros((*own.shape[:3], len(levels)), bool)
+            planes[..., levels != 0] = own
+            planes = np.moveaxis(planes, -1, 2).reshape(len(counts), -1, counts.shape[2])
+        parts.append(_grouped(source, planes, p))
+    return np.concatenate(parts, axis=2)
 
 
-def _bound(p, layer: LayerPlan, events: np.ndarray) -> np.ndarray:
-    """Return the bound of a layer from its events ``(samples, groups, banks)``."""
-    busiest = events.max(axis=2)
-    whole = np.maximum(busiest, p.tile_groups).sum(axis=1)
-    return whole * (layer.tiles - 1) + np.maximum(busiest, layer.last_visits).sum(axis=1)
+def _grouped(source: SpikeMap, planes: np.ndarray, p: CoreParameters) -> np.ndarray:
+    """Return whether each channel has a spike in each group of planes, as the map lies."""
+    placed = source.placed(planes, p.banks)
+    padded = np.zeros((len(placed), source.groups * p.planes, placed.shape[2]), bool)
+    padded[:, :placed.shape[1]] = placed
+    return padded.reshape(len(placed), source.groups, p.planes, source.columns, p.banks).any(axis=2)
 
 
 class _Model:
@@ -147,6 +156,7 @@ class _Model:
     def __init__(self, program: Program, streams: int):
         self.plan = program.plan
         self.p    = program.parameters
+        self.reaches = [list(reaches(layer, self.p)) for layer in self.plan.layers]
 
         def times(*shape) -> np.ndarray:
             return np.zeros((streams, *shape), np.int64)
@@ -155,8 +165,13 @@ class _Model:
         # Input: when each of the last two buffers was released, and the last one complete.
         self.released = [times() - 1, times() - 1]
         self.loaded   = times()
-        # Fetcher: since when it waits for a sample, and when the last group counts as sent.
-        self.waits    = times()
+        # Spans: when the one before was begun, left the first and the second stage, and was taken;
+        # when the last row was sent, and when the last group counts as sent.
+        self.begun    = times() - SpanWalker.period
+        self.stage1   = times()
+        self.stage2   = times()
+        self.span     = times() - 1
+        self.row      = times() - 1
         self.settled  = times()
         # Programs: when the next layer is there for the fetcher, and for the pass walker.
         self.fetches  = times()
@@ -183,50 +198,87 @@ class _Model:
         self.retired: list[np.ndarray] = []
         self.issued   = 0
 
-    def run(self, events: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Follow one sample of each stream; return its end and the layers' shares."""
+    def run(self, maps: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Follow one sample of each stream; return its end and each layer's shares."""
         beats = self.plan.frame_beats * self.plan.frame_planes
         start = np.maximum(self.loaded, self.released[0] + 1)
         self.loaded = start + beats
-        load = np.maximum(self.waits, self.loaded) + 1
-        shares = []
+        load, end, shares = self.loaded, start, []
+        last_reader = max(number for number, layer in enumerate(self.plan.layers)
+                          if -1 in layer.source_numbers)
         for number, layer in enumerate(self.plan.layers):
             before = self.phase
-            load = np.maximum(load, self.fetches)
+            load = np.maximum(np.maximum(load, self.fetches), self.span + 1)
             self.fetches = load + self.fetch_latency
-            self.settled = np.maximum(self.settled, load + Fetcher.settling)
-            last_row, end = self._layer(number, layer, events[number], load + 1)
-            shares.append(self.phase - before)
-            if number == 0:
-                self.released = [self.released[1], last_row]
-            load = last_row + 1
-        self.waits = last_row + 1
+            # The first span of a layer does not come sooner.
+            self.begun = load + 2 - SpanWalker.period
+            end, bound, fetches = self._layer(number, layer, maps[number])
+            shares.append([self.phase - before, bound, fetches])
+            if number == last_reader:
+                self.released = [self.released[1], self.row]
         return end, np.array(shares)
 
-    def _layer(self, number, layer, events, row):
-        """Follow one layer; return the cycle of its last row and that of its last result."""
-        result = row
-        source_groups = self.plan.layers[number - 1].output_groups
-        for tile in range(layer.tiles):
+    def _layer(self, number: int, layer: LayerPlan, events: np.ndarray):
+        """Follow one layer; return the cycle of its last result, its bound and its fetches."""
+        p = self.p
+        # Events up to each column, so that those of a row are a difference.
+        sums = np.zeros((len(events), layer.groups, events.shape[2] + 1, p.banks), np.int32)
+        np.cumsum(events, axis=2, out=sums[:, :, 1:])
+        first, places = True, self.reaches[number]
+        bound = fetches = np.zeros(len(events), np.int64)
+        result = self.phase
+        for at, reach in enumerate(places):
+            last_of_tile = at == len(places) - 1 or places[at + 1].tile != reach.tile
+            last_tile = reach.tile == layer.tiles - 1
+            visits = layer.last_visits if last_tile else p.tile_groups
             for group in range(layer.groups):
-                for n in range(layer.rows):
-                    if number > 0 and tile == 0:
-                        # Counted, then compared: two cycles after the group before was sent, or
-                        # the group that is waited for was stored.
-                        row = np.maximum(row, self.settled)
-                        waited = self.issued - source_groups + (group if layer.late else 0)
-                        if waited >= 0:
-                            row = np.maximum(row, self.retired[waited] + Fetcher.settling)
-                    row = self._space(row)
-                    self._row(row, events[:, group, n], last=n == layer.rows - 1)
-                    last_row, row = row, row + 1
-                self.settled = last_row + 1 + Fetcher.settling
+                waits = layer.source_numbers != (-1,) and (
+                    first if layer.whole else reach.tile == 0)
+                total = self._spans(layer, reach, group, sums[:, group], waits=waits, first=first)
+                first = False
+                self.settled = self.row + 1 + Fetcher.settling
                 closed = np.maximum(self.end.max(axis=1), self.credit)
                 self.phase = closed + 1
-                result = self._fire(layer, tile, group, closed + Synapses.latency)
-                self.issued += (0 if layer.late and group < layer.groups - 1 else
-                                layer.output_groups if layer.late else 1)
-        return last_row, result
+                ends_layer = at == len(places) - 1 and group == layer.groups - 1
+                result = self._fire(layer, at == 0, group, visits, last_tile, ends_layer,
+                                    closed + Synapses.latency)
+                ends_tile = last_of_tile and group == layer.groups - 1
+                if ends_layer if layer.coarse else ends_tile or not layer.late:
+                    self.issued += layer.output_groups if layer.late else 1
+                bound = bound + np.maximum(total.max(axis=1), visits)
+                fetches = fetches + total.sum(axis=1)
+        return result, bound, fetches
+
+    def _spans(self, layer: LayerPlan, reach: Reach, group: int, sums: np.ndarray, *,
+               waits: bool, first: bool) -> np.ndarray:
+        """Send the rows of a group; return its events ``(samples, banks)``."""
+        total = np.zeros_like(self.held)
+        for number, rows in enumerate(reach.spans):
+            self.begun  = np.maximum(self.begun + SpanWalker.period, self.stage1)
+            self.stage1 = np.maximum(self.begun + 1, self.stage2)
+            self.stage2 = np.maximum(self.stage1 + 1, self.span)
+            self.span   = np.maximum(self.stage2 + 1, self.row)
+            if first and number == 0:
+                self.settled = np.maximum(self.settled, self.span + 2)
+            row = self.span + 1
+            for n, (begin, end) in enumerate(rows):
+                if waits:
+                    # Counted, then compared: two cycles after the group before was sent, or the
+                    # group that is waited for was stored.
+                    row = np.maximum(row, self.settled)
+                    owed = 1 if layer.whole else (
+                        self.plan.layers[layer.source_numbers[0]].output_groups)
+                    waited = self.issued - owed + (
+                        group if layer.late and not layer.whole else 0)
+                    if waited >= 0:
+                        row = np.maximum(row, self.retired[waited] + Fetcher.settling)
+                self.row = row = self._space(row)
+                events = (sums[:, end] - sums[:, begin]).astype(np.int64)
+                total += events
+                last = n == len(rows) - 1 and number == len(reach.spans) - 1
+                self._row(row, events, last=last)
+                row = row + 1
+        return total
 
     def _space(self, row):
         """Return the first cycle from ``row`` on in which all queues can take a row."""
@@ -265,19 +317,17 @@ class _Model:
         self.leaves[stream, bank, place] = leave[mask]
         self.entry += mask
 
-    def _fire(self, layer, tile, group, counted):
+    def _fire(self, layer, first, group, visits, last_tile, ends_layer, counted):
         """Fire a group of planes; return the cycle of its last result."""
-        p, plan = self.p, self.plan
-        last_tile = tile == layer.tiles - 1
-        visits = layer.last_visits if last_tile else p.tile_groups
-        planes = layer.last_planes if group == layer.groups - 1 else p.planes
-        if tile == 0 and group == 0:                         # the layer is loaded first
+        p = self.p
+        planes = layer.sources[0].last_planes if group == layer.groups - 1 else p.planes
+        if first and group == 0:                             # the layer is loaded first
             load = np.maximum(self.walked + 1, self.fires)
             self.walked, self.fires = load, load + self.fire_latency
         result = counted
-        first = group * p.planes
-        for number in range(first, first + planes):
-            last_counts = number == first + planes - 1
+        begin = group * p.planes
+        for number in range(begin, begin + planes):
+            last_counts = number == begin + planes - 1
             step, plane = divmod(number, layer.planes)
             fires = plane == layer.planes - 1
             result = self._pass(layer, visits, step if fires else None, last_tile,
@@ -285,22 +335,23 @@ class _Model:
             if fires:
                 result = self._levels(layer, visits, step, last_tile, result)
         if layer.static and group == layer.groups - 1:
-            for step in range(1, plan.timesteps):
+            for step in range(1, layer.steps):
                 result = self._pass(layer, visits, step, last_tile)
                 result = self._levels(layer, visits, step, last_tile, result)
+        if layer.coarse and ends_layer:
+            self.retired.append(self.visit - 1 + _STORE)
         return result
 
     def _levels(self, layer, visits, step, last_tile, result):
         """Follow the further output planes of a step; return the cycle of its last result."""
-        for level in range(1, layer.levels):
+        for level in range(1, len(layer.levels)):
             result = self._pass(layer, visits, step, last_tile, level=level)
         return result
 
     def _pass(self, layer, visits, step, last_tile, *, level=0, counted=None, returns=False):
         """Follow the visits of one pass; return the cycle of its last result."""
-        p, plan = self.p, self.plan
-        readout = layer.readout
-        last_step = step == plan.timesteps - 1
+        p, readout = self.p, layer.readout
+        last_step = step == layer.steps - 1
         emits = readout is not None and step is not None and (readout is Readout.SUM or last_step)
         # The pass before is taken by its last visit; this one can be given then.
         self.walked = np.maximum(self.walked + PassWalker.period, self.visit - 1)
@@ -313,7 +364,7 @@ class _Model:
                 visit = np.maximum(visit + (n > 0), self.readout)
                 start = visit if n == 0 else start
                 lanes = layer.last_lanes if last_tile and n == visits - 1 else p.neurons
-                self.readout = visit + _STORE + lanes
+                self.readout = visit + _READOUT + lanes
                 result = self.readout + ReadoutBlock.latency - 1
             credit = visit
         else:
@@ -321,10 +372,11 @@ class _Model:
             credit = start + max(0, visits - 1 - FireSequencer.lead)
         if returns:
             self.credit = credit + 1
-        if step is not None:
+        if step is not None and not layer.coarse:
             # A row of the output map holds the planes of several levels or steps.
-            plane = step * layer.levels + level
-            if plane % p.planes == p.planes - 1 or plane == plan.timesteps * layer.levels - 1:
+            levels = len(layer.levels)
+            plane = step * levels + level
+            if plane % p.planes == p.planes - 1 or plane == layer.steps * levels - 1:
                 self.retired.append(visit + _STORE)
         self.began, self.visit = start, visit + 1
         return result

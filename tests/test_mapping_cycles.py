@@ -51,7 +51,7 @@ def test_cycles_are_the_cores(core):
     """Exactly, for every sample of every network."""
     p = CORES[core]
     runs = [(whole, inputs_of(whole)) for whole in NETWORKS.values()]
-    bench = CoreBench(p, runs, settle=16).run()
+    bench = CoreBench(p, runs, settle=40).run()
     predicted = [estimate(whole, p, inputs).cycles.tolist() for whole, inputs in runs]
     assert dict(zip(NETWORKS, predicted, strict=True)) == dict(
         zip(NETWORKS, bench.cycles, strict=True))
