@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from model.energy import EnergyReport, LayerEnergy, energy
-from model.network import DenseLayer, IntegerNetwork
+from model.network import ConvLayer, IntegerNetwork, Layer, MergeLayer, Shape
 from model.network_format import encode, stored_arrays
 
 __all__ = [
-    "EnergyReport", "LayerEnergy", "LayerMemory", "MemoryReport", "energy", "memory", "summary",
+    "EnergyReport", "LayerEnergy", "LayerMemory", "MemoryReport", "arch", "energy", "memory",
+    "summary",
 ]
 
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """What one layer takes, in bytes; arrays begin at a byte.
+    """What one layer takes, in bytes; arrays begin at a byte. A merge takes nothing.
 
     Members
     -------
@@ -110,26 +111,54 @@ def memory(network: IntegerNetwork) -> MemoryReport:
     return MemoryReport(tuple(map(_layer_memory, network.layers)), len(encode(network)))
 
 
+def arch(network: IntegerNetwork) -> str:
+    """Return the layers of a network in short, as ``784-256-10`` or ``2x6x6-8C3P2-add@0,1-AG-10``.
+
+    The input, then each layer: the neurons of a dense one; ``8C3S2G4P2``, the channels and the
+    kernel of a convolution, its stride, groups and max pooling; the name of a merge. ``A2`` is the
+    sum pooling of the next layer, ``AG`` that of the whole map. After ``@`` stands what a layer
+    reads if it is not the one before, and after ``W`` its window. Padding is not told.
+    """
+    items = [_sizes(network.shape(-1))]
+    for number, layer in enumerate(network.layers):
+        sum_pool = network.layer(number).sum_pool
+        if sum_pool != (1, 1):
+            whole = sum_pool == network.source_shape(number)[1:]
+            items.append("AG" if whole else f"A{_pair(sum_pool)}")
+        item = _item(layer)
+        if layer.window > 1:
+            item += f"W{layer.window}"
+        if network.sources(number) != (number - 1,):
+            read = ("input" if source < 0 else str(source) for source in network.sources(number))
+            item += f"@{','.join(read)}"
+        items.append(item)
+    return "-".join(items)
+
+
 def summary(network: IntegerNetwork) -> dict[str, Any]:
     """Return what there is to know about a network without running it, ready for JSON."""
     return {
         "input": network.input.value,
         "input_bits": network.input_bits,
+        "input_shape": list(network.shape(-1)),
+        "input_signed": network.input_signed,
         "timesteps": network.timesteps,
         "inputs": network.inputs,
         "outputs": network.outputs,
-        "arch": "-".join(map(str, (network.inputs, *(x.outputs for x in network.layers)))),
+        "arch": arch(network),
         "layers": [
-            _describe(layer) | {"bounds": network.bounds(number).to_dict()}
-            for number, layer in enumerate(network.layers)
+            _describe(network, number) | {"bounds": network.bounds(number).to_dict()}
+            for number in range(len(network.layers))
         ],
         "memory": memory(network).to_dict(),
         "metadata": dict(network.metadata),
     }
 
 
-def _layer_memory(layer: DenseLayer) -> LayerMemory:
+def _layer_memory(layer: Layer) -> LayerMemory:
     """Count one layer."""
+    if isinstance(layer, MergeLayer):
+        return LayerMemory(0, 0, 0, 0, 0, 0, 0)
     arrays = stored_arrays(layer)
     packed = arrays.pop("weights").nbytes
     nonzero = int(np.count_nonzero(layer.weights))
@@ -144,27 +173,67 @@ def _layer_memory(layer: DenseLayer) -> LayerMemory:
     )
 
 
-def _describe(layer: DenseLayer) -> dict[str, Any]:
-    """Return the geometry and the ranges of the numbers of one layer."""
-    plus, minus = (int(np.count_nonzero(layer.weights == sign)) for sign in (1, -1))
-    return {
+def _describe(network: IntegerNetwork, number: int) -> dict[str, Any]:
+    """Return the geometry and the ranges of the numbers of one layer.
+
+    A merge has the numbers of the convolution that it is, but no weights.
+    """
+    layer, own = network.layer(number), network.layers[number]
+    weights = 0 if isinstance(own, MergeLayer) else layer.weights.size
+    plus, minus = (int(np.count_nonzero(layer.weights == sign)) if weights else 0
+                   for sign in (1, -1))
+    described: dict[str, Any] = {
+        "kind": _item(own),
+        "sources": list(network.sources(number)),
+        "source_shape": list(network.source_shape(number)),
+        "fired_shape": list(network.fired_shape(number)),
+        "shape": list(network.shape(number)),
+        "steps": network.steps(number),
+        "window": layer.window,
+        "sum_pool": list(layer.sum_pool),
         "inputs": layer.inputs,
         "outputs": layer.outputs,
-        "weights": layer.weights.size,
+        "weights": weights,
         "plus": plus,
         "minus": minus,
-        "density": (plus + minus) / layer.weights.size,
+        "density": (plus + minus) / weights if weights else None,
         "leak": list(layer.leak),
         "reset": layer.reset.value,
         "readout": None if layer.readout is None else layer.readout.value,
         "v_init": layer.v_init,
         "membrane_bits": layer.membrane_bits,
         "z_max": layer.z_max,
-    } | {
-        name: [int(array.min()), int(array.max())]
-        for name in ("gain_plus", "gain_minus", "bias", "threshold")
-        for array in [getattr(layer, name)]
+        "signed": layer.signed,
     }
+    for name in ("gain_plus", "gain_minus", "bias", "threshold"):
+        array = getattr(layer, name)
+        described[name] = [int(array.min()), int(array.max())]
+    return described
+
+
+def _item(layer: Layer) -> str:
+    """Return a layer in short; see `arch`."""
+    if isinstance(layer, MergeLayer):
+        return layer.operation.value
+    if not isinstance(layer, ConvLayer):
+        return str(layer.outputs)
+    item = f"{layer.outputs}C{_pair(layer.kernel)}"
+    if layer.stride != (1, 1):
+        item += f"S{_pair(layer.stride)}"
+    if layer.groups > 1:
+        item += f"G{layer.groups}"
+    return item if layer.pool == (1, 1) else f"{item}P{_pair(layer.pool)}"
+
+
+def _pair(sizes: tuple[int, int]) -> str:
+    """Return a height and a width in short."""
+    height, width = sizes
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def _sizes(shape: Shape) -> str:
+    """Return the shape of a map in short: that of a vector is its length."""
+    return str(shape[0]) if shape[1:] == (1, 1) else "x".join(map(str, shape))
 
 
 def _bytes(bits: int) -> int:

@@ -8,29 +8,35 @@ or wires. All figures are picojoules a sample, averaged over the samples.
     full precision   4.6 * MAC + 0.9 * SOP
     ternary          0.1 * adds + 6.4 * scalings + 0.1 * biases
 
-``MAC`` are the multiply-accumulates of a static input: inputs * outputs, once a sample. ``SOP`` are
-events * outputs of every layer that takes spikes, the events being those of the full-precision
-network, as far as they are known. An event is a spike; of spikes that count to more than 1 it is a
-set bit of a count's *bit planes* (`model.network.level_planes`), in both networks.
+``MAC`` are the multiply-accumulates of integer input values: each with all weights that it meets,
+once a sample where the input is static. ``SOP`` are those of the events of every layer that takes
+spikes, the events being those of the full-precision network, as far as they are known: its rates
+with our maps, or evenly spread where ours are empty. An event is a spike; of spikes that count to
+more than 1 it is a set bit of a count's *bit planes* (`model.network.level_planes`), in both
+networks. Which weights an event meets is counted map by map: one at the border of a convolution
+meets fewer, one that a stride passes over none. Where sums over windows come first, each of the
+events that are summed counts.
 
-``adds`` are counted, not estimated: every event, and every set bit of a static input, with every
-weight of its column that is not 0, is one 32-bit integer addition. (The core counts them with a few
+``adds`` are counted likewise: every event, and every set bit of an input value, with every weight
+that it meets and that is not 0, is one 32-bit integer addition. (The core counts them with a few
 full adders each.) A *scaling* is gain_plus * P - gain_minus * N, added to the current: two 32-bit
 products and two additions. The core does one for each neuron, step and bit plane, silent planes
 too; where the input is static, its planes are those of one step. ``biases`` are one addition
-for each neuron and step. What both networks do alike (leak, integrate, compare, reset) is counted
+for each neuron and step. A merge costs its additions only, in both networks: it has no weights,
+gains and biases. What both networks do alike (leak, integrate, compare, reset) is counted
 for neither; that folding leaves the reference a bias too is not held against it.
 
 **Memory** (operations, memory accesses and addressing of events, as in the event-driven model of
 Lemaire et al. 2022, "An analytical estimation of spiking neural networks energy efficiency"; its
-convolutional form carried over to fully connected layers by us). Each event is read; it reads the
-weights of all outputs, and each weight that is not 0 (in the reference: each) reads and writes a
+convolutional form carried over to fully connected layers by us). Each event is read; it reads all
+weights that it meets, and each weight that is not 0 (in the reference: each) reads and writes a
 membrane; each neuron and step reads and writes its membrane; parameters are read where they are
 used, a threshold once for each bit plane of the spikes; each event is written. Events are
-addresses, with the number of the plane where there are several.
+addresses, with the number of the plane where there are several;
+what max pooling hides is not written.
 The sums of a static input wait in registers, in both networks. Widths are the stored ones: 2 bits
 a weight, ``membrane_bits``, parameters as the network file has them; 32 bits for all numbers of the
-reference, whose static input is bytes. Two prices are put on the same accesses:
+reference, whose input values are bytes. Two prices are put on the same accesses:
 
 ``memory``
     Packed words of 64 bits, 10 pJ each, the price of a block of 8 KiB (Horowitz): a number of b
@@ -43,17 +49,19 @@ reference, whose static input is bytes. Two prices are put on the same accesses:
     wide: fitted to accesses of 64 bits, it charges nearly the same for a weight of 2 bits as for a
     float32, although one access of the core brings the weights of all its lanes.
 
-The reference does not skip inputs of 0 in its first layer, as the first formula has it; ours does
-by its nature. The ratios called ``skipping`` grant the reference that too.
+The reference does not skip input values of 0, as the first formula has it; ours does by its nature.
+The ratios called ``skipping`` grant the reference that too.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from model.network import DenseLayer, InputCoding, IntegerNetwork, level_planes, level_weights
+from model.events import Activity, Source, activity_of, fan_out, source_of
+from model.network import InputCoding, IntegerNetwork, MergeLayer, NeuronLayer
 from model.network_format import stored_arrays
 
 if TYPE_CHECKING:
@@ -80,18 +88,21 @@ class LayerEnergy:
     Members
     -------
     density
-        Fraction of weights that are not 0.
+        Fraction of weights that are not 0; None for a merge, which has none.
     input_activity
-        Set fraction of the input's bits: of all bit planes of spikes, or of a static input's bits.
+        Set fraction of the bits that it reads: of all bit planes of spikes, or of input values.
     spike_rate
         Spikes a neuron and step, whatever they count; None for a readout layer.
     mean_count
-        What they count a neuron and step: the same if they are binary; None for a readout layer.
+        What they count a neuron and step, signs left out: the same if they are binary; None for a
+        readout layer.
+    total_count
+        What all of them count together, signs left out, a sample; None for a readout layer.
     reference_rate
         Set fraction of the bit planes of the full-precision network's spikes: of binary spikes,
         spikes a neuron and step; None for a readout layer.
     events
-        Spikes, or set bits of their counts or of a static input, that the layer takes, a sample.
+        Spikes, or set bits of their counts or of input values, that the layer takes, a sample.
     adds
         Integer additions on weights, a sample.
     scalings
@@ -106,10 +117,11 @@ class LayerEnergy:
         The same by operations and memory, each number an access of its own.
     """
 
-    density: float
+    density: float | None
     input_activity: float
     spike_rate: float | None
     mean_count: float | None
+    total_count: float | None
     reference_rate: float | None
     events: float
     adds: float
@@ -210,69 +222,22 @@ def energy(
     if len(trace.classes) != len(inputs) or len(trace.spikes) != spiking:
         raise ValueError(f"Trace must be recorded, of the {len(inputs)} samples given, not of "
                          f"{len(trace.classes)} with {len(trace.spikes)} layers of spikes")
-    planes = [level_planes(spikes, layer.z_max)
-              for spikes, layer in zip(trace.spikes, network.layers, strict=False)]
-    rates = [float(bits.mean()) for bits in planes]
+    static = network.input is InputCoding.STATIC
+    activities = {-1: activity_of(network, -1, inputs[:, np.newaxis] if static else inputs)}
+    for number, spikes in enumerate(trace.spikes):
+        activities[number] = activity_of(network, number, spikes)
+    rates = [activities[number].rate for number in range(spiking)]
     reference = rates if float_activity is None else [float(rate) for rate in float_activity]
     if len(reference) != spiking or not all(0 <= rate <= 1 for rate in reference):
         raise ValueError(f"Activity must be {spiking} rates of 0..1, not {float_activity!r}")
-
-    steps = network.timesteps
-    layers = []
-    for number, layer in enumerate(network.layers):
-        if number:
-            bits = planes[number - 1]
-            slots = steps * bits.shape[-1]
-            source = _Source(
-                events=bits.sum(axis=(1, 3)).mean(axis=0), planes=bits.shape[-1], slots=slots,
-                reference_events=reference[number - 1] * slots * layer.inputs)
-        else:
-            source = _input_source(network, inputs)
-        readout = layer.readout is not None
-        layers.append(_layer_energy(
-            layer, source, steps,
-            spikes=None if readout else trace.spikes[number],
-            rate=None if readout else rates[number],
-            reference_rate=None if readout else reference[number]))
+    for number, rate in enumerate(reference):
+        activities[number] = activities[number].at(rate)
+    layers = [
+        _layer_energy(network, number, source_of(network, number, activities, inputs),
+                      activities.get(number), trace.spikes[number] if number < spiking else None)
+        for number in range(len(network.layers))
+    ]
     return EnergyReport(tuple(layers), len(inputs))
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What a layer takes.
-
-    Members
-    -------
-    events
-        float (inputs,): set bits of each input, a sample.
-    planes
-        Bits of an input in a step.
-    slots
-        How many set bits there could be of each input, a sample.
-    reference_events
-        The same sum of the full-precision network; of a static input: inputs that are not 0.
-    static
-        Whether the current is computed once, from multi-bit inputs.
-    """
-
-    events: np.ndarray
-    planes: int
-    slots: int
-    reference_events: float
-    static: bool = False
-
-
-def _input_source(network: IntegerNetwork, inputs: np.ndarray) -> _Source:
-    """Describe the network's input."""
-    if network.input is InputCoding.STATIC:
-        values = inputs.astype(np.uint8)
-        return _Source(
-            events=np.bitwise_count(values).mean(axis=0), planes=network.input_bits,
-            slots=network.input_bits,
-            reference_events=float(np.count_nonzero(values, axis=1).mean()), static=True)
-    events = inputs.sum(axis=1, dtype=np.int64).mean(axis=0)
-    return _Source(events=events, planes=1, slots=network.timesteps,
-                   reference_events=float(events.sum()))
 
 
 class _Accesses(NamedTuple):
@@ -320,28 +285,74 @@ class _Cost:
             for access in self.accesses)
 
 
-def _layer_energy(
-    layer: DenseLayer, source: _Source, steps: int, spikes: np.ndarray | None,
-    rate: float | None, reference_rate: float | None,
-) -> LayerEnergy:
-    """Count one layer by both models; the rates are set fractions of its bit planes."""
-    events = float(source.events.sum())
-    adds = float(source.events @ np.count_nonzero(layer.weights, axis=0))
-    scalings = layer.outputs * source.slots
-    bits_out = layer.outputs * steps * _planes(layer)
-    own = _ternary(layer, source, events, adds, scalings, steps, (rate or 0.0) * bits_out)
+@dataclass(frozen=True)
+class _Size:
+    """What a layer consists of.
 
-    events_out = (reference_rate or 0.0) * bits_out
-    skipping = _full_precision(layer, source, source.reference_events, steps, events_out)
-    reference = _full_precision(
-        layer, source, layer.inputs if source.static else source.reference_events, steps,
-        events_out)
+    Members
+    -------
+    layer
+        Its neurons; of a merge, those of the convolution that it is.
+    merge
+        Whether it is a merge, without weights and parameters.
+    neurons, outputs
+        Its neurons, and how many values others see of them.
+    steps
+        Its steps.
+    planes
+        Bit planes of its spikes; 0 of a readout layer.
+    """
+
+    layer: NeuronLayer
+    merge: bool
+    neurons: int
+    outputs: int
+    steps: int
+    planes: int
+
+    @property
+    def neuron_steps(self) -> int:
+        """How often a neuron is updated, a sample."""
+        return self.neurons * self.steps
+
+    @property
+    def event_bits(self) -> int:
+        """The width of an event that it writes."""
+        return _address_bits(self.outputs) + _plane_bits(self.planes)
+
+
+def _layer_energy(
+    network: IntegerNetwork, number: int, source: Source, activity: Activity | None,
+    spikes: np.ndarray | None,
+) -> LayerEnergy:
+    """Count one layer by both models; a readout layer has no activity and no spikes."""
+    layer, merge = network.layer(number), isinstance(network.layers[number], MergeLayer)
+    size = _Size(
+        layer, merge, math.prod(network.fired_shape(number)), math.prod(network.shape(number)),
+        network.steps(number), 0 if activity is None else len(network.plane_weights(number)))
+    # A merge has no zeros: its convolution's are not there.
+    zeros_count = not merge
+    nonzero, weights = (
+        fan_out(layer, network.summed_shape(number), network.fired_shape(number), counted)
+        for counted in (layer.weights != 0, (layer.weights != 0) | zeros_count))
+    events, adds = (float((source.events * meets).sum()) for meets in (1, nonzero))
+    scalings = 0 if merge else size.neurons * source.slots
+    events_out, events_out_reference = (
+        (0.0, 0.0) if activity is None
+        else (float(activity.events.sum()), float(activity.reference.sum())))
+    own = _ternary(size, source, events, float((source.events * weights).sum()), adds, scalings,
+                   events_out)
+    reference, skipping = (
+        _full_precision(size, source, float(taken.sum()), float((taken * weights).sum()),
+                        events_out_reference)
+        for taken in (source.reference, source.skipping))
     return LayerEnergy(
-        density=np.count_nonzero(layer.weights) / layer.weights.size,
-        input_activity=events / (layer.inputs * source.slots),
+        density=None if merge else np.count_nonzero(layer.weights) / layer.weights.size,
+        input_activity=events / source.bits,
         spike_rate=None if spikes is None else np.count_nonzero(spikes) / spikes.size,
-        mean_count=None if spikes is None else float(spikes.mean()),
-        reference_rate=reference_rate,
+        mean_count=None if spikes is None else _magnitude(spikes) / spikes.size,
+        total_count=None if spikes is None else _magnitude(spikes) / len(spikes),
+        reference_rate=None if activity is None else activity.reference_rate,
         events=events,
         adds=adds,
         scalings=scalings,
@@ -359,66 +370,66 @@ def _layer_energy(
     )
 
 
+def _magnitude(spikes: np.ndarray) -> int:
+    """Return what spikes count together, signs left out."""
+    return int(np.abs(spikes).sum(dtype=np.int64))
+
+
 def _ternary(
-    layer: DenseLayer, source: _Source, events: float, adds: float, scalings: int, steps: int,
+    size: _Size, source: Source, events: float, synapses: float, adds: float, scalings: int,
     events_out: float,
 ) -> _Cost:
     """Return what the ternary layer does."""
-    outputs, neuron_steps = layer.outputs, layer.outputs * steps
+    layer, neuron_steps = size.layer, size.neuron_steps
+    biases = 0 if size.merge else neuron_steps
     # A set bit of a static input is an input's address and the number of the bit.
-    event_bits = _address_bits(layer.inputs) + (
+    event_bits = _address_bits(source.size) + (
         _address_bits(source.planes) if source.static else _plane_bits(source.planes))
     uses = {"gain_plus": scalings, "gain_minus": scalings,
-            "bias": neuron_steps, "threshold": neuron_steps * _planes(layer)}
-    parameters = (
+            "bias": biases, "threshold": neuron_steps * size.planes}
+    parameters = () if size.merge else tuple(
         _Accesses(uses[name], array.size, 8 * array.itemsize)
         for name, array in stored_arrays(layer).items() if name != "weights")
     integrations = neuron_steps + (0.0 if source.static else adds)
     return _Cost(
-        ops=adds * ADD_INT32 + scalings * SCALING + neuron_steps * ADD_INT32,
+        ops=adds * ADD_INT32 + scalings * SCALING + biases * ADD_INT32,
         overhead=(events * ADDRESSING + neuron_steps * ADD_INT32 * (1 + len(layer.leak))
                   + events_out * ADD_INT32),
         accesses=(
-            _Accesses(events, layer.inputs, event_bits),
-            _Accesses(events * outputs, layer.weights.size, 2),
-            _Accesses(2 * integrations, outputs, layer.membrane_bits),
+            _Accesses(events, source.size, event_bits),
+            _Accesses(0 if size.merge else synapses, layer.weights.size, 2),
+            _Accesses(2 * integrations, size.neurons, layer.membrane_bits),
             *parameters,
-            _Accesses(events_out, outputs, _address_bits(outputs) + _plane_bits(_planes(layer))),
+            _Accesses(events_out, size.outputs, size.event_bits),
         ))
 
 
 def _full_precision(
-    layer: DenseLayer, source: _Source, events: float, steps: int, events_out: float,
+    size: _Size, source: Source, events: float, synapses: float, events_out: float,
 ) -> _Cost:
     """Return what the full-precision layer does."""
-    outputs, neuron_steps = layer.outputs, layer.outputs * steps
-    synapses = events * outputs
+    layer, neuron_steps = size.layer, size.neuron_steps
     # With a static input, products, bias and their sum are the same in every step.
-    biases = outputs if source.static else neuron_steps
+    biases = 0 if size.merge else size.neurons if source.static else neuron_steps
     integrations = neuron_steps + (0.0 if source.static else synapses)
-    event_bits = 8 if source.static else _address_bits(layer.inputs) + _plane_bits(source.planes)
+    event_bits = 8 if source.values else _address_bits(source.size) + _plane_bits(source.planes)
     return _Cost(
-        ops=synapses * (MUL_FP32 + ADD_FP32 if source.static else ADD_FP32),
+        ops=synapses * (MUL_FP32 + ADD_FP32 if source.values else ADD_FP32),
         overhead=(events * ADDRESSING + biases * ADD_FP32
                   + neuron_steps * (ADD_FP32 + (MUL_FP32 if layer.leak else 0.0))
                   + events_out * ADD_FP32),
         accesses=(
-            _Accesses(events, layer.inputs, event_bits),
-            _Accesses(synapses, layer.weights.size, 32),
-            _Accesses(2 * integrations, outputs, 32),
-            _Accesses(biases, outputs, 32),
-            _Accesses(events_out, outputs, _address_bits(outputs) + _plane_bits(_planes(layer))),
+            _Accesses(events, source.size, event_bits),
+            _Accesses(0 if size.merge else synapses, layer.weights.size, 32),
+            _Accesses(2 * integrations, size.neurons, 32),
+            _Accesses(biases, layer.outputs, 32),
+            _Accesses(events_out, size.outputs, size.event_bits),
         ))
-
-
-def _planes(layer: DenseLayer) -> int:
-    """Return the number of bit planes of a layer's spikes."""
-    return len(level_weights(layer.z_max))
 
 
 def _plane_bits(planes: int) -> int:
     """Return the width of a plane's number: 0 if there is only one plane."""
-    return (planes - 1).bit_length()
+    return max(planes - 1, 0).bit_length()
 
 
 def _address_bits(words: int) -> int:

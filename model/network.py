@@ -58,6 +58,7 @@ __all__ = [
     "MAX_LEVELS", "MAX_SHIFT", "MAX_TIMESTEPS", "MAX_WEIGHTS", "MAX_WIDTH", "ConvLayer",
     "DenseLayer", "InputCoding", "IntegerNetwork", "Layer", "Merge", "MergeLayer", "NetworkError",
     "NeuronLayer", "Readout", "Reset", "Shape", "leak", "level_planes", "level_weights",
+    "windows",
 ]
 
 # A neuron sums at most MAX_FAN_IN values of at most 8 bits and multiplies by gains below 2^31:
@@ -283,7 +284,7 @@ class IntegerNetwork:
         if not isinstance(layer, ConvLayer) or layer.pool == (1, 1):
             return spikes
         maps = spikes.reshape(*spikes.shape[:-1], *self.fired_shape(number))
-        return _windows(maps, layer.pool).max(axis=(-3, -1)).reshape(*spikes.shape[:-1], -1)
+        return windows(maps, layer.pool).max(axis=(-3, -1)).reshape(*spikes.shape[:-1], -1)
 
     def summed(self, number: int, sources: Sequence[np.ndarray]) -> np.ndarray:
         """Return what a layer's weights meet: its sources joined and summed.
@@ -310,7 +311,7 @@ class IntegerNetwork:
             maps = grouped.sum(axis=2, dtype=np.int32)
         if layer.sum_pool == (1, 1):
             return maps
-        return _windows(maps, layer.sum_pool).sum(axis=(-3, -1), dtype=np.int32)
+        return windows(maps, layer.sum_pool).sum(axis=(-3, -1), dtype=np.int32)
 
     def bounds(self, layer: int) -> "LayerBounds":
         """Return the ranges of one layer that no input can leave; see `model.bounds`.
@@ -498,7 +499,7 @@ def _checked_shape(shape: Shape, where: str) -> Shape:
     return shape
 
 
-def _windows(maps: np.ndarray, window: tuple[int, int]) -> np.ndarray:
+def windows(maps: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     """View maps (..., rows, columns) as (..., rows, in window, columns, in window)."""
     height, width = maps.shape[-2] // window[0], maps.shape[-1] // window[1]
     whole = maps[..., :height * window[0], :width * window[1]]

@@ -32,6 +32,7 @@ from model.network import (
     Merge,
     MergeLayer,
     NetworkError,
+    NeuronLayer,
     Readout,
     Reset,
 )
@@ -122,7 +123,7 @@ def unpack_trits(packed: np.ndarray, *shape: int) -> np.ndarray:
     return trits[:weights].reshape(shape)
 
 
-def stored_arrays(layer: Layer) -> dict[str, np.ndarray]:
+def stored_arrays(layer: NeuronLayer | MergeLayer) -> dict[str, np.ndarray]:
     """Return a layer's arrays as the file holds them: packed weights, smallest integer types.
 
     A merge has none.
