@@ -26,7 +26,7 @@ class FireSequencer(wiring.Component):
     next, next_valid, next_take : :py:`In(Pass)`, :py:`In(1)`, :py:`Out(1)`
         The pass to make, until its last visit takes it.
     closed : :py:`In(1)`
-        Pulse: the shadow registers hold the next group's counts.
+        Pulse: from the next cycle on, the shadow registers hold the next group's counts.
     credit : :py:`Out(1)`
         Pulse: the synapses may close another group.
     readout_free : :py:`In(1)`

@@ -106,5 +106,5 @@ def regions(p: CoreParameters) -> dict[str, Region]:
         # One chunk a neuron: two gains, a bias, a threshold.
         Region("gains",      5, p.gain_depth, 2 * p.neurons, p.gain_width),
         Region("biases",     6, p.neuron_depth, p.neurons, p.current_width),
-        Region("thresholds", 7, p.neuron_depth, p.neurons, p.membrane_width),
+        Region("thresholds", 7, p.neuron_depth, p.neurons, p.membrane_width + 1),
     )}

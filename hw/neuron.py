@@ -23,7 +23,7 @@ class NeuronUnit(wiring.Component):
     A spike that counts has several planes, and takes as many visits: those after the first one
     ``hold`` the step, they neither leak nor add, and compare a threshold of their own with what is
     left. A hard reset waits for the last of them. Signed spikes have further planes of that kind,
-    which compare the complement ``-v - 1`` and leave the complement of what is left.
+    which fire below zero.
 
     Currents and membranes of the ``tile_groups`` lanes that a unit serves wait in two small
     memories. Members bear the stage, in cycles after the visit began, in which they are used::
@@ -59,10 +59,11 @@ class NeuronUnit(wiring.Component):
         Shifts of the leak's terms; 0: no such term.
     s7_limit : :py:`In(membrane_width)`
         ``2**n - 1``: the membrane saturates to ``-2**n .. 2**n - 1``.
-    s8_threshold : :py:`In(membrane_width)`
-        Above every membrane: the neuron never fires.
+    s8_threshold : :py:`In(signed(membrane_width + 1))`
+        What a spike adds to the membrane: ``-threshold``. A magnitude above every membrane: the
+        neuron never fires.
     s8_negative : :py:`In(1)`
-        Fire below zero, where ``-v > threshold``, and add the threshold.
+        Fire below zero, where ``v + threshold < 0``; a spike adds ``+threshold``.
     s8_hard, s8_fire : :py:`In(1)`
         Membranes that have fired in this step become zero; the visit changes the membrane.
     s9_spike, s9_membrane : :py:`Out(1)`, :py:`Out(signed(membrane_width))`
@@ -116,7 +117,7 @@ class NeuronUnit(wiring.Component):
             "s5_leak":       In(data.ArrayLayout(LEAK_WIDTH, 2)),
             "s7_limit":      In(p.membrane_width),
             "s8_group":      In(group),
-            "s8_threshold":  In(p.membrane_width),
+            "s8_threshold":  In(signed(p.membrane_width + 1)),
             "s8_negative":   In(1),
             "s8_hard":       In(1),
             "s8_fire":       In(1),
@@ -211,17 +212,15 @@ class NeuronUnit(wiring.Component):
             s8_fired.eq(s7_fired),
         ]
 
-        # Below zero, the complement of the membrane takes its place.
-        s8_invert = Signal(p.membrane_width)
+        # Below zero a spike adds the threshold; so the sum's sign tells in both cases.
         s8_rest  = Signal(signed(p.membrane_width + 2))
         s8_spike = Signal()
         s8_next  = Signal(membrane)
         m.d.comb += [
-            s8_invert.eq(self.s8_negative.replicate(p.membrane_width)),
-            s8_rest.eq((s8_membrane.as_unsigned() ^ s8_invert).as_signed() - self.s8_threshold),
-            s8_spike.eq(s8_rest >= 0),
+            s8_rest.eq(s8_membrane + self.s8_threshold),
+            s8_spike.eq(s8_rest[-1] == self.s8_negative),
             s8_next.eq(Mux(self.s8_hard & (s8_spike | s8_fired), 0,
-                           Mux(s8_spike, s8_rest[:p.membrane_width] ^ s8_invert, s8_membrane))),
+                           Mux(s8_spike, s8_rest, s8_membrane))),
             membrane_write.addr.eq(self.s8_group),
             membrane_write.data.membrane.eq(s8_next),
             membrane_write.data.fired.eq(s8_spike | s8_fired),

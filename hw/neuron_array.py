@@ -168,7 +168,7 @@ class NeuronArray(wiring.Component):
                 unit.s5_leak.eq(visit[5].leak),
                 unit.s7_limit.eq(s7_limit),
                 unit.s8_group.eq(visit[8].group),
-                unit.s8_threshold.eq(thresholds[n]),
+                unit.s8_threshold.eq(thresholds[n].as_signed()),
                 unit.s8_negative.eq(visit[8].negative),
                 unit.s8_hard.eq(visit[8].hard),
                 unit.s8_fire.eq(valid[8] & visit[8].fire),

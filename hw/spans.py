@@ -45,11 +45,8 @@ class SpanWalker(wiring.Component):
         There are spans of a layer that have not been taken.
     """
 
-    #: Cycles from a span to the next one.
-    period = 2
-
-    #: Cycles from the taking of a layer to its first span.
-    latency = 6
+    #: Cycles from the taking of a layer to the one in which its first span enters the pipeline.
+    latency = 1
 
     layer: data.View
     layer_valid: Signal
@@ -83,27 +80,32 @@ class SpanWalker(wiring.Component):
         address = range(p.spike_depth)
         weight  = range(p.weight_depth)
 
-        # The loops. `turns` says which one turns next: the innermost that is not at its end.
+        # The loops count down. `turns` says which one turns next: the innermost that is not at its
+        # end. Whether it is at its end is a register of its own, so that a span takes one cycle.
         walking = Signal()                           # there is a span to give
-        known   = Signal()                           # `ends` are those of this span
         fresh   = Signal()                           # it is the layer's first
+        first_tile = Signal()
         advance = Signal()
-        counts  = {loop: Signal.like(layer[f"last_{loop}"], name=loop) for loop in _LOOPS}
         ends    = {loop: Signal(name=f"{loop}_ends") for loop in _LOOPS}
         turns   = {loop: Signal(name=f"{loop}_turns") for loop in _LOOPS}
         inner   = Const(1)
         for loop in _LOOPS:
-            m.d.sync += ends[loop].eq(counts[loop] == layer[f"last_{loop}"])
+            last  = layer[f"last_{loop}"]
+            left  = Signal.like(last, name=f"{loop}_left", reset_less=True)
+            once  = Signal(name=f"{loop}_once", reset_less=True)
             m.d.comb += turns[loop].eq(inner & ~ends[loop])
             with m.If(advance & inner):
-                m.d.sync += counts[loop].eq(Mux(ends[loop], 0, counts[loop] + 1))
+                m.d.sync += [left.eq(Mux(ends[loop], last, left - 1)),
+                             ends[loop].eq(Mux(ends[loop], once, left == 1))]
+            with m.If(self.layer_take):
+                first = self.layer[f"last_{loop}"]
+                m.d.sync += [left.eq(first), once.eq(first == 0), ends[loop].eq(first == 0)]
             inner = inner & ends[loop]
         ends_layer = Signal()
         m.d.comb += ends_layer.eq(inner)
-        m.d.sync += known.eq(walking & ~advance)
 
         def place(name, shape, start, adds, loaded):
-            """A place of the innermost loop: a register a loop, one adder for all of them."""
+            """Return a place for the innermost loop: a register a loop, one adder for all."""
             registers = {loop: Signal(shape, name=f"{name}_{loop}", reset_less=True)
                          for loop in adds}
             before = Signal(shape, name=f"{name}_before")
@@ -140,7 +142,8 @@ class SpanWalker(wiring.Component):
 
         m.d.comb += self.layer_take.eq(self.layer_valid & ~walking & ~self.busy)
         with m.If(self.layer_take):
-            m.d.sync += [layer.eq(new), base.eq(self.base), walking.eq(1), fresh.eq(1)]
+            m.d.sync += [layer.eq(new), base.eq(self.base), walking.eq(1), fresh.eq(1),
+                         first_tile.eq(1)]
 
         # What is known of a span from its beginning travels with it.
         class Known(data.StructLayout):
@@ -150,7 +153,7 @@ class SpanWalker(wiring.Component):
                                    "releases", "ends_layer")})
 
         def stage(number, fields):
-            """Registers of a stage, and whether it can take what comes."""
+            """Return a stage's registers, whether they are in use, and whether they can change."""
             registers = Signal(data.StructLayout({**fields, "known": Known()}),
                                name=f"s{number}", reset_less=True)
             return registers, Signal(name=f"s{number}_valid"), Signal(name=f"s{number}_ready")
@@ -165,7 +168,7 @@ class SpanWalker(wiring.Component):
             ready.eq(~self.valid | self.take),
             s2_ready.eq(~s2_valid | ready),
             s1_ready.eq(~s1_valid | s2_ready),
-            advance.eq(known & s1_ready),
+            advance.eq(walking & s1_ready),
             self.busy.eq(walking | s1_valid | s2_valid | self.valid),
         ]
 
@@ -177,6 +180,8 @@ class SpanWalker(wiring.Component):
         ]
         with m.If(s1_ready):
             m.d.sync += s1_valid.eq(advance)
+        with m.If(advance & turns["tile"]):
+            m.d.sync += first_tile.eq(0)
         with m.If(advance):
             m.d.sync += [
                 walking.eq(~ends_layer), fresh.eq(0),
@@ -184,7 +189,7 @@ class SpanWalker(wiring.Component):
                 s1.row.eq(row), s1.weights.eq(weights),
                 s1.known.last_group.eq(ends["group"]),
                 s1.known.ends_group.eq(ends_group),
-                s1.known.waits.eq(~layer.input & Mux(layer.whole, fresh, counts["tile"] == 0)),
+                s1.known.waits.eq(~layer.input & Mux(layer.whole, fresh, first_tile)),
                 s1.known.begins_layer.eq(fresh),
                 s1.known.gives.eq(Mux(layer.coarse, ends_layer,
                                       Mux(layer.late, ends_tile, ends_group))),

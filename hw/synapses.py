@@ -51,13 +51,13 @@ class Synapses(wiring.Component):
     counts : :py:`Out(ArrayLayout(Counts, lanes))`
         Shadow registers: the sums of the last group that was closed.
     closed : :py:`Out(1)`
-        Pulse, in the first cycle that ``counts`` are those of a new group.
+        Pulse, in the cycle before ``counts`` are those of a new group.
     write, write_en : :py:`In(ConfigWrite)`, :py:`In(1)`
         Configuration.
     """
 
     #: Cycles from a bundle with ``last`` to ``closed``.
-    latency = 5
+    latency = 4
 
     address: data.View
     planes: data.View
@@ -121,8 +121,9 @@ class Synapses(wiring.Component):
                 with m.Else():
                     m.d.sync += masks.eq(0)
 
-        last = Signal(self.latency - 1)      # `last` on its way; the oldest is the highest
-        m.d.sync += [last.eq(Cat(self.last, last)), self.closed.eq(last[-1])]
+        last = Signal(self.latency)          # `last` on its way; the oldest is the highest
+        m.d.sync += last.eq(Cat(self.last, last))
+        m.d.comb += self.closed.eq(last[-1])
 
         for lane in range(p.lanes):
             # One carry chain adds all of a lane's counts to their accumulators. Between two of

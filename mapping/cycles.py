@@ -167,7 +167,7 @@ class _Model:
         self.loaded   = times()
         # Spans: when the one before was begun, left the first and the second stage, and was taken;
         # when the last row was sent, and when the last group counts as sent.
-        self.begun    = times() - SpanWalker.period
+        self.begun    = times() - 1
         self.stage1   = times()
         self.stage2   = times()
         self.span     = times() - 1
@@ -211,7 +211,7 @@ class _Model:
             load = np.maximum(np.maximum(load, self.fetches), self.span + 1)
             self.fetches = load + self.fetch_latency
             # The first span of a layer does not come sooner.
-            self.begun = load + 2 - SpanWalker.period
+            self.begun = load + SpanWalker.latency - 1
             end, bound, fetches = self._layer(number, layer, maps[number])
             shares.append([self.phase - before, bound, fetches])
             if number == last_reader:
@@ -254,7 +254,7 @@ class _Model:
         """Send the rows of a group; return its events ``(samples, banks)``."""
         total = np.zeros_like(self.held)
         for number, rows in enumerate(reach.spans):
-            self.begun  = np.maximum(self.begun + SpanWalker.period, self.stage1)
+            self.begun  = np.maximum(self.begun + 1, self.stage1)
             self.stage1 = np.maximum(self.begun + 1, self.stage2)
             self.stage2 = np.maximum(self.stage1 + 1, self.span)
             self.span   = np.maximum(self.stage2 + 1, self.row)

@@ -255,10 +255,14 @@ def _place_parameters(memories: dict[str, list], layer: NeuronLayer, where: Laye
         memories["biases"] += rows(0, p.current_width,
                                    biases + int(leak(layer.v_init, layer.leak)))
 
-    # Lanes that a tile has too many, readouts, planes that the layer never sets, and neurons whose
-    # threshold is above every membrane have one that is never reached.
+    # What a spike adds to the membrane: the threshold, downwards from above. Lanes that a tile has
+    # too many, readouts, planes that the layer never sets, and neurons whose threshold is above
+    # every membrane have one that is never reached.
     never = 1 << p.membrane_width - 1
+    coding = where.output.coding
     memories["thresholds"] += by_tile([
-        rows(never, p.membrane_width, np.full(layer.outputs, never) if layer.readout or not worth
-             else np.minimum(layer.threshold.astype(np.int64) * abs(worth), never))
-        for worth in where.levels])
+        rows(-never, p.membrane_width + 1,
+             np.full(layer.outputs, -never if plane > 0 else never)
+             if layer.readout or not worth else
+             np.minimum(layer.threshold.astype(np.int64) * abs(worth), never) * -np.sign(worth))
+        for plane, worth in zip(coding, where.levels, strict=True)])
