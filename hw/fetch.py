@@ -4,6 +4,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.parameters import CoreParameters
+from hw.row_queue import RowQueue
 from hw.shapes import GROUP_WIDTH, FetchLayer, RowTag, Span
 from hw.spans import SpanWalker
 
@@ -53,6 +54,9 @@ class Fetcher(wiring.Component):
     #: Cycles after a group's last row in which it is not yet counted as pending.
     settling = 2
 
+    #: Spans that the walker runs ahead of the rows. So many that it never makes a row wait.
+    span_depth = 16
+
     #: Groups that may be pending.
     most_pending = (1 << GROUP_WIDTH + 2) - 1
 
@@ -97,6 +101,8 @@ class Fetcher(wiring.Component):
 
         # A sample's first layer waits for its input; the layers after it follow by themselves.
         m.submodules.spans = spans = SpanWalker(p)
+        m.submodules.queue = queue = RowQueue(width=Span(p).size, depth=self.span_depth,
+                                              margin=SpanWalker.in_flight)
         in_sample = Signal()
         buffer    = Signal()                         # input buffer of this sample
         m.d.comb += [
@@ -105,6 +111,11 @@ class Fetcher(wiring.Component):
                                  (in_sample | self.full.bit_select(buffer, 1))),
             spans.base.eq(Mux(self.layer.input, Mux(buffer, self.stride, 0), self.layer.source)),
             self.layer_take.eq(spans.layer_take),
+            # What is kept of the layer is that of the spans in the queue.
+            spans.hold.eq(~queue.empty),
+            spans.space.eq(queue.space),
+            queue.w_data.eq(spans.o),
+            queue.w_en.eq(spans.valid),
         ]
         with m.If(spans.layer_take):
             m.d.sync += in_sample.eq(~self.layer.last)
@@ -112,6 +123,7 @@ class Fetcher(wiring.Component):
                 m.d.sync += buffer.eq(~buffer)
 
         # The span whose rows are read.
+        next_span = Signal(Span(p))
         span    = Signal(Span(p), reset_less=True)
         reading = Signal()
         first   = Signal()                           # its first row
@@ -148,7 +160,8 @@ class Fetcher(wiring.Component):
             issue.eq(reading & self.space & (~span.waits | (enough & ~settling.any()))),
             last_row.eq(left == 0),
             ends_group.eq(last_row & span.ends_group),
-            spans.take.eq(spans.valid & (~reading | (issue & last_row))),
+            next_span.eq(queue.r_data),
+            queue.r_en.eq(queue.r_rdy & (~reading | (issue & last_row))),
             self.address.eq(row),
             self.release.eq(issue & last_row & span.releases),
         ]
@@ -163,14 +176,14 @@ class Fetcher(wiring.Component):
                     m.d.sync += allowed.eq(allowed - 1)
             with m.If(last_row & span.gives):
                 m.d.comb += pending_add.eq(Mux(late, gives, 1))
-        with m.If(spans.take):
+        with m.If(queue.r_en):
             layer = spans.current
             m.d.sync += [
-                reading.eq(1), first.eq(1), span.eq(spans.o),
-                row.eq(spans.o.row), left.eq(spans.o.last_row), weight.eq(spans.o.weights),
+                reading.eq(1), first.eq(1), span.eq(next_span),
+                row.eq(next_span.row), left.eq(next_span.last_row), weight.eq(next_span.weights),
                 planes.eq(layer.planes), gives.eq(layer.gives), late.eq(layer.late),
             ]
-            with m.If(spans.o.begins_layer):
+            with m.If(next_span.begins_layer):
                 m.d.sync += [allowed.eq(layer.pending), settling.eq(settling[1:] | 1)]
                 with m.If(ends_group & issue):
                     m.d.sync += settling.eq(-1)
@@ -187,7 +200,8 @@ class Fetcher(wiring.Component):
             from_first.eq(Const(-1, p.scan) << span.first),
             to_last.eq(~(Const(-2, p.scan) << span.last)),
         ]
-        m.d.comb += self.busy.eq(in_sample | spans.busy | reading | r_valid | self.valid)
+        m.d.comb += self.busy.eq(in_sample | spans.busy | ~queue.empty | reading | r_valid |
+                                 self.valid)
         m.d.sync += [
             r_valid.eq(issue),
             r_tag.weights.eq(weight),

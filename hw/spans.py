@@ -35,27 +35,35 @@ class SpanWalker(wiring.Component):
     -------
     layer, layer_valid, layer_take : :py:`In(FetchLayer)`, :py:`In(1)`, :py:`Out(1)`
         The next layer of the program, and that it is taken.
+    hold : :py:`In(1)`
+        Take no layer.
     base : :py:`In(range(spike_depth))`
         First row of its source map, with ``layer``.
     current : :py:`Out(FetchLayer)`
-        The layer of the span ``o``.
-    o, valid, take : :py:`Out(Span)`, :py:`Out(1)`, :py:`In(1)`
-        The next span, and that it is taken.
+        The layer that was taken last.
+    o, valid : :py:`Out(Span)`, :py:`Out(1)`
+        A span, and whether there is one in this cycle.
+    space : :py:`In(1)`
+        ``in_flight`` more spans may come.
     busy : :py:`Out(1)`
-        There are spans of a layer that have not been taken.
+        There are spans of the layer that have not come.
     """
 
-    #: Cycles from the taking of a layer to the one in which its first span enters the pipeline.
-    latency = 1
+    #: Cycles from the taking of a layer to its first span.
+    latency = 4
+
+    #: Spans that ``space`` must leave room for: one a cycle until it is seen to have fallen.
+    in_flight = 5
 
     layer: data.View
     layer_valid: Signal
     layer_take: Signal
+    hold: Signal
     base: Signal
     current: data.View
     o: data.View
     valid: Signal
-    take: Signal
+    space: Signal
     busy: Signal
 
     def __init__(self, parameters: CoreParameters):
@@ -64,11 +72,12 @@ class SpanWalker(wiring.Component):
             "layer":       In(FetchLayer(p)),
             "layer_valid": In(1),
             "layer_take":  Out(1),
+            "hold":        In(1),
             "base":        In(range(p.spike_depth)),
             "current":     Out(FetchLayer(p)),
             "o":           Out(Span(p)),
             "valid":       Out(1),
-            "take":        In(1),
+            "space":       In(1),
             "busy":        Out(1),
         })
 
@@ -140,7 +149,7 @@ class SpanWalker(wiring.Component):
             "part": layer.part_weights, "line": layer.line_weights,
             "pool_x": layer.pool_weights, "tile": layer.tile_weights}, new.weights)
 
-        m.d.comb += self.layer_take.eq(self.layer_valid & ~walking & ~self.busy)
+        m.d.comb += self.layer_take.eq(self.layer_valid & ~self.busy & ~self.hold)
         with m.If(self.layer_take):
             m.d.sync += [layer.eq(new), base.eq(self.base), walking.eq(1), fresh.eq(1),
                          first_tile.eq(1)]
@@ -152,23 +161,17 @@ class SpanWalker(wiring.Component):
                                   ("last_group", "ends_group", "waits", "begins_layer", "gives",
                                    "releases", "ends_layer")})
 
-        def stage(number, fields):
-            """Return a stage's registers, whether they are in use, and whether they can change."""
-            registers = Signal(data.StructLayout({**fields, "known": Known()}),
-                               name=f"s{number}", reset_less=True)
-            return registers, Signal(name=f"s{number}_valid"), Signal(name=f"s{number}_ready")
-
-        s1, s1_valid, s1_ready = stage(1, {
+        s1 = Signal(data.StructLayout({
             "x": column, "end": column, "line": column, "far": column, "row": address,
-            "weights": weight})
-        s2, s2_valid, s2_ready = stage(2, {
-            "first": column, "last": column, "empty": 1, "row": address, "weights": weight})
-        ready = Signal()
+            "weights": weight, "known": Known()}), reset_less=True)
+        s2 = Signal(data.StructLayout({
+            "first": column, "last": column, "empty": 1, "row": address, "weights": weight,
+            "known": Known()}), reset_less=True)
+        s1_valid = Signal()
+        s2_valid = Signal()
+        m.d.sync += [s1_valid.eq(advance), s2_valid.eq(s1_valid), self.valid.eq(s2_valid)]
         m.d.comb += [
-            ready.eq(~self.valid | self.take),
-            s2_ready.eq(~s2_valid | ready),
-            s1_ready.eq(~s1_valid | s2_ready),
-            advance.eq(walking & s1_ready),
+            advance.eq(walking & self.space),
             self.busy.eq(walking | s1_valid | s2_valid | self.valid),
         ]
 
@@ -178,8 +181,6 @@ class SpanWalker(wiring.Component):
             ends_group.eq(ends["part"] & ends["line"]),
             ends_tile.eq(ends_group & Cat(ends[loop] for loop in _LOOPS[2:-1]).all()),
         ]
-        with m.If(s1_ready):
-            m.d.sync += s1_valid.eq(advance)
         with m.If(advance & turns["tile"]):
             m.d.sync += first_tile.eq(0)
         with m.If(advance):
@@ -206,31 +207,25 @@ class SpanWalker(wiring.Component):
             end.eq(Mux(s1.end > layer.pitch, layer.pitch, s1.end)),
             there.eq(s1.line + s1.far),
         ]
-        with m.If(s2_ready):
-            m.d.sync += s2_valid.eq(s1_valid)
-        with m.If(s1_valid & s2_ready):
-            m.d.sync += [
-                s2.first.eq(there + begin),
-                s2.last.eq(there + end - 1),
-                s2.empty.eq((s1.line < 0) | (s1.line >= layer.size) | (begin >= end)),
-                s2.row.eq(s1.row),
-                s2.weights.eq(s1.weights + (begin - s1.x)),
-                s2.known.eq(s1.known),
-            ]
+        m.d.sync += [
+            s2.first.eq(there + begin),
+            s2.last.eq(there + end - 1),
+            s2.empty.eq((s1.line < 0) | (s1.line >= layer.size) | (begin >= end)),
+            s2.row.eq(s1.row),
+            s2.weights.eq(s1.weights + (begin - s1.x)),
+            s2.known.eq(s1.known),
+        ]
 
         # Their rows.
         bits = exact_log2(p.scan)
-        with m.If(ready):
-            m.d.sync += self.valid.eq(s2_valid)
-        with m.If(s2_valid & ready):
-            m.d.sync += [
-                self.o.row.eq(s2.row + (s2.first >> bits)),
-                self.o.last_row.eq(Mux(s2.empty, 0, (s2.last >> bits) - (s2.first >> bits))),
-                self.o.first.eq(s2.first[:bits]),
-                self.o.last.eq(s2.last[:bits]),
-                self.o.empty.eq(s2.empty),
-                self.o.weights.eq(s2.weights - s2.first[:bits]),
-            ]
-            for name in Known().members:
-                m.d.sync += self.o[name].eq(s2.known[name])
+        m.d.sync += [
+            self.o.row.eq(s2.row + (s2.first >> bits)),
+            self.o.last_row.eq(Mux(s2.empty, 0, (s2.last >> bits) - (s2.first >> bits))),
+            self.o.first.eq(s2.first[:bits]),
+            self.o.last.eq(s2.last[:bits]),
+            self.o.empty.eq(s2.empty),
+            self.o.weights.eq(s2.weights - s2.first[:bits]),
+        ]
+        for name in Known().members:
+            m.d.sync += self.o[name].eq(s2.known[name])
         return m

@@ -165,11 +165,9 @@ class _Model:
         # Input: when each of the last two buffers was released, and the last one complete.
         self.released = [times() - 1, times() - 1]
         self.loaded   = times()
-        # Spans: when the one before was begun, left the first and the second stage, and was taken;
-        # when the last row was sent, and when the last group counts as sent.
-        self.begun    = times() - 1
-        self.stage1   = times()
-        self.stage2   = times()
+        # Spans: when the one before came from the walker, and was taken from the queue; when the
+        # last row was sent, and when the last group counts as sent.
+        self.given    = times() - 1
         self.span     = times() - 1
         self.row      = times() - 1
         self.settled  = times()
@@ -211,7 +209,7 @@ class _Model:
             load = np.maximum(np.maximum(load, self.fetches), self.span + 1)
             self.fetches = load + self.fetch_latency
             # The first span of a layer does not come sooner.
-            self.begun = load + SpanWalker.latency - 1
+            self.given = load + SpanWalker.latency - 1
             end, bound, fetches = self._layer(number, layer, maps[number])
             shares.append([self.phase - before, bound, fetches])
             if number == last_reader:
@@ -254,10 +252,9 @@ class _Model:
         """Send the rows of a group; return its events ``(samples, banks)``."""
         total = np.zeros_like(self.held)
         for number, rows in enumerate(reach.spans):
-            self.begun  = np.maximum(self.begun + 1, self.stage1)
-            self.stage1 = np.maximum(self.begun + 1, self.stage2)
-            self.stage2 = np.maximum(self.stage1 + 1, self.span)
-            self.span   = np.maximum(self.stage2 + 1, self.row)
+            self.given = self.given + 1
+            leave = np.maximum(self.given + 1, self.span)
+            self.span = np.maximum(leave + 1, self.row)
             if first and number == 0:
                 self.settled = np.maximum(self.settled, self.span + 2)
             row = self.span + 1
