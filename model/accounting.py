@@ -4,18 +4,19 @@ Memory is counted in full: every array that the network file stores, at the widt
 with. Energy is counted in `model.energy`, which is at hand here too.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from model.energy import EnergyReport, LayerEnergy, energy
-from model.network import ConvLayer, IntegerNetwork, Layer, MergeLayer, Shape
+from model.network import ConvLayer, IntegerNetwork, Layer, MergeLayer
 from model.network_format import encode, stored_arrays
 
 __all__ = [
-    "EnergyReport", "LayerEnergy", "LayerMemory", "MemoryReport", "arch", "energy", "memory",
-    "summary",
+    "EnergyReport", "LayerEnergy", "LayerMemory", "MemoryReport", "arch", "describe", "energy",
+    "memory", "sizes", "summary",
 ]
 
 
@@ -119,7 +120,7 @@ def arch(network: IntegerNetwork) -> str:
     sum pooling of the next layer, ``AG`` that of the whole map. After ``@`` stands what a layer
     reads if it is not the one before, and after ``W`` its window. Padding is not told.
     """
-    items = [_sizes(network.shape(-1))]
+    items = [sizes(network.shape(-1))]
     for number, layer in enumerate(network.layers):
         sum_pool = network.layer(number).sum_pool
         if sum_pool != (1, 1):
@@ -135,6 +136,12 @@ def arch(network: IntegerNetwork) -> str:
     return "-".join(items)
 
 
+def sizes(shape: Sequence[int]) -> str:
+    """Return the shape of a map in short, as ``3x32x32``; that of a vector is its length."""
+    channels, *pixels = shape
+    return str(channels) if pixels == [1, 1] else "x".join(map(str, shape))
+
+
 def summary(network: IntegerNetwork) -> dict[str, Any]:
     """Return what there is to know about a network without running it, ready for JSON."""
     return {
@@ -147,7 +154,7 @@ def summary(network: IntegerNetwork) -> dict[str, Any]:
         "outputs": network.outputs,
         "arch": arch(network),
         "layers": [
-            _describe(network, number) | {"bounds": network.bounds(number).to_dict()}
+            describe(network, number) | {"bounds": network.bounds(number).to_dict()}
             for number in range(len(network.layers))
         ],
         "memory": memory(network).to_dict(),
@@ -155,25 +162,7 @@ def summary(network: IntegerNetwork) -> dict[str, Any]:
     }
 
 
-def _layer_memory(layer: Layer) -> LayerMemory:
-    """Count one layer."""
-    if isinstance(layer, MergeLayer):
-        return LayerMemory(0, 0, 0, 0, 0, 0, 0)
-    arrays = stored_arrays(layer)
-    packed = arrays.pop("weights").nbytes
-    nonzero = int(np.count_nonzero(layer.weights))
-    return LayerMemory(
-        weights=layer.weights.size,
-        nonzero=nonzero,
-        codes=_bytes(2 * layer.weights.size),
-        packed=packed,
-        sparse=_bytes(layer.weights.size + nonzero),
-        neurons=sum(array.nbytes for array in arrays.values()),
-        reference=4 * (layer.weights.size + layer.outputs),
-    )
-
-
-def _describe(network: IntegerNetwork, number: int) -> dict[str, Any]:
+def describe(network: IntegerNetwork, number: int) -> dict[str, Any]:
     """Return the geometry and the ranges of the numbers of one layer.
 
     A merge has the numbers of the convolution that it is, but no weights.
@@ -211,6 +200,24 @@ def _describe(network: IntegerNetwork, number: int) -> dict[str, Any]:
     return described
 
 
+def _layer_memory(layer: Layer) -> LayerMemory:
+    """Count one layer."""
+    if isinstance(layer, MergeLayer):
+        return LayerMemory(0, 0, 0, 0, 0, 0, 0)
+    arrays = stored_arrays(layer)
+    packed = arrays.pop("weights").nbytes
+    nonzero = int(np.count_nonzero(layer.weights))
+    return LayerMemory(
+        weights=layer.weights.size,
+        nonzero=nonzero,
+        codes=_bytes(2 * layer.weights.size),
+        packed=packed,
+        sparse=_bytes(layer.weights.size + nonzero),
+        neurons=sum(array.nbytes for array in arrays.values()),
+        reference=4 * (layer.weights.size + layer.outputs),
+    )
+
+
 def _item(layer: Layer) -> str:
     """Return a layer in short; see `arch`."""
     if isinstance(layer, MergeLayer):
@@ -229,11 +236,6 @@ def _pair(sizes: tuple[int, int]) -> str:
     """Return a height and a width in short."""
     height, width = sizes
     return str(height) if height == width else f"{height}x{width}"
-
-
-def _sizes(shape: Shape) -> str:
-    """Return the shape of a map in short: that of a vector is its length."""
-    return str(shape[0]) if shape[1:] == (1, 1) else "x".join(map(str, shape))
 
 
 def _bytes(bits: int) -> int:

@@ -1,4 +1,4 @@
-"""Pictures for the report: pixel images as PNG, two small charts as SVG.
+"""Pictures for the report: pixel images as PNG, small charts as SVG.
 
 Colours that a chart or table has by a CSS class follow the reader's light or dark theme. Pixels
 can't, so theirs are chosen to be seen on both, and to be told apart by the colour blind.
@@ -12,8 +12,8 @@ import zlib
 import numpy as np
 
 __all__ = [
-    "data_uri", "digit_image", "histogram", "line_chart", "membrane_image", "png", "spike_image",
-    "trit_image", "trit_tiles",
+    "bar_chart", "data_uri", "digit_image", "histogram", "line_chart", "map_tiles",
+    "membrane_image", "png", "spike_image", "trit_image", "trit_tiles",
 ]
 
 #: Red, green, blue of +1 (and of a spike, and of a membrane above 0) and of -1.
@@ -21,6 +21,8 @@ PLUS = (44, 127, 201)
 MINUS = (226, 118, 46)
 #: Grey and opacity of a weight that is 0.
 ZERO = (128, 128, 128, 44)
+#: About, in a chart.
+WIDTH_OF_A_LETTER = 7.5
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -44,16 +46,19 @@ def data_uri(pixels: np.ndarray) -> str:
 
 
 def digit_image(image: np.ndarray) -> str:
-    """Return an 8-bit image (height, width), bright on dark."""
+    """Return an 8-bit image: (height, width), bright on dark, or (3, height, width) in colour."""
+    pixels = np.full((*image.shape[-2:], 4), 255, np.uint8)
+    if image.ndim == 3:
+        pixels[..., :3] = np.moveaxis(image, 0, -1)
+        return data_uri(pixels)
     dark, bright = np.array([19, 23, 29]), np.array([247, 244, 236])
     share = image[..., None].astype(np.float64) / 255
-    pixels = np.full((*image.shape, 4), 255, np.uint8)
     pixels[..., :3] = np.rint(dark + share * (bright - dark))
     return data_uri(pixels)
 
 
 def spike_image(spikes: np.ndarray, z_max: int = 1) -> str:
-    """Return spikes (rows, columns) of 0..z_max: coloured on nothing, the more the larger."""
+    """Return spikes (rows, columns) of -z_max..z_max: coloured, the more opaque the larger."""
     return data_uri(_signed(np.asarray(spikes, np.float64) / z_max))
 
 
@@ -69,14 +74,30 @@ def trit_image(trits: np.ndarray) -> str:
 
 def trit_tiles(weights: np.ndarray, shape: tuple[int, int], columns: int) -> str:
     """Return rows of ``weights`` (neurons, height * width) as tiles of ``shape``, in a grid."""
-    height, width = shape
-    rows = math.ceil(len(weights) / columns)
+    return data_uri(_grid(_trits(weights).reshape(-1, *shape, 4), columns))
+
+
+def map_tiles(maps: np.ndarray, scale: np.ndarray | float, columns: int) -> str:
+    """Return maps (channels, height, width) as tiles in a grid, on a faint ground.
+
+    Values are opaque where they reach plus or minus ``scale``, which may be one for each channel.
+    """
+    limits = np.broadcast_to(np.maximum(scale, 1), len(maps))[:, np.newaxis, np.newaxis]
+    values = np.clip(maps / limits, -1, 1)
+    pixels = _signed(values)
+    pixels[values == 0] = ZERO
+    return data_uri(_grid(pixels, columns))
+
+
+def _grid(tiles: np.ndarray, columns: int) -> np.ndarray:
+    """Return tiles of pixels (tiles, height, width, 4) side by side, nothing between them."""
+    count, height, width, _ = tiles.shape
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
     grid = np.zeros((rows, height + 1, columns, width + 1, 4), np.uint8)
-    tiles = _trits(weights).reshape(-1, height, width, 4)
     for number, tile in enumerate(tiles):
         grid[number // columns, :height, number % columns, :width] = tile
-    flat = grid.reshape(rows * (height + 1), columns * (width + 1), 4)
-    return data_uri(flat[:-1, :-1])
+    return grid.reshape(rows * (height + 1), columns * (width + 1), 4)[:-1, :-1]
 
 
 def _trits(trits: np.ndarray) -> np.ndarray:
@@ -96,11 +117,11 @@ def _signed(values: np.ndarray) -> np.ndarray:
 class _Plot:
     """The frame of a chart: maps values to places and draws the axes."""
 
-    WIDTH, HEIGHT = 860, 280
+    WIDTH = 860
     LEFT, RIGHT, TOP, BOTTOM = 58, 46, 12, 36
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float]):
-        self.x_range, self.y_range = x, y
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], height: int = 280):
+        self.x_range, self.y_range, self.height = x, y, height
 
     def x(self, value: float) -> float:
         """Return the place of a value on the horizontal axis."""
@@ -111,12 +132,12 @@ class _Plot:
     def y(self, value: float) -> float:
         """Return the place of a value on the vertical axis."""
         low, high = self.y_range
-        inner = self.HEIGHT - self.TOP - self.BOTTOM
+        inner = self.height - self.TOP - self.BOTTOM
         return round(self.TOP + (high - value) / (high - low) * inner, 2)
 
     def frame(self, x_ticks: list[float], y_ticks: list[float], x_label: str) -> str:
         """Return grid lines, tick labels and the name of the horizontal axis."""
-        right, bottom = self.WIDTH - self.RIGHT, self.HEIGHT - self.BOTTOM
+        right, bottom = self.WIDTH - self.RIGHT, self.height - self.BOTTOM
         parts = [f'<line class="grid" x1="{self.LEFT}" x2="{right}" y1="{self.y(tick)}" '
                  f'y2="{self.y(tick)}"/><text class="tick end" x="{self.LEFT - 8}" '
                  f'y="{self.y(tick) + 4}">{_label(tick)}</text>' for tick in y_ticks]
@@ -128,7 +149,7 @@ class _Plot:
 
     def svg(self, content: str, title: str) -> str:
         """Return the whole chart; the title is for screen readers."""
-        return (f'<svg class="chart" viewBox="0 0 {self.WIDTH} {self.HEIGHT}" role="img" '
+        return (f'<svg class="chart" viewBox="0 0 {self.WIDTH} {self.height}" role="img" '
                 f'aria-label="{title}">{content}</svg>')
 
 
@@ -181,16 +202,48 @@ def histogram(values: np.ndarray, marks: dict[str, float], x_label: str, title: 
     return plot.svg(content, title)
 
 
+def bar_chart(
+    values: list[float], names: list[str], marked: list[bool], x_label: str, title: str,
+) -> str:
+    """Return a bar for each value, from 0, with its number from 1 below it.
+
+    Parameters
+    ----------
+    names
+        Of the bars, in the place of ``x_label`` if all of them are short enough to fit.
+    marked
+        Which bars have the other colour.
+    """
+    high = max(*values, 1e-9)
+    plot = _Plot((0, len(values)), (0, high * 1.08), height=200)
+    slot = (plot.x(1) - plot.x(0)) / WIDTH_OF_A_LETTER
+    named = max(map(len, names)) < slot
+    every = 1 if slot > 3 else 5
+    # Ticks of counts below 1 are fractions.
+    content = plot.frame([], _ticks(0, high, least=0), "" if named else x_label)
+    for number, (value, name, other) in enumerate(zip(values, names, marked, strict=True), 1):
+        left, middle, right = (plot.x(number + part) for part in (-0.86, -0.5, -0.14))
+        top, bottom = plot.y(value), plot.y(0)
+        content += (f'<rect class="bar{" other" * other}" x="{left}" y="{top}" '
+                    f'width="{right - left:.2f}" height="{bottom - top:.2f}"/>')
+        if number % every == 0:
+            content += f'<text class="tick middle" x="{middle}" y="{bottom + 16}">{number}</text>'
+        if named:
+            content += f'<text class="tick middle" x="{middle}" y="{bottom + 32}">{name}</text>'
+    return plot.svg(content, title)
+
+
 def _label(value: float) -> str:
     """Write a round number with a true minus and narrow spaces between thousands."""
-    return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
+    digits = ",.0f" if value == round(value) else ".3g"
+    return f"{value:{digits}}".replace(",", "\u202f").replace("-", "−")
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Return up to seven round numbers that lie within low..high."""
+def _ticks(low: float, high: float, least: float = 1) -> list[float]:
+    """Return up to seven round numbers that lie within low..high, ``least`` apart or more."""
     rough = max((high - low) / 6, 1e-9)
     power = 10 ** math.floor(math.log10(rough))
-    step = max(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough), 1)
+    step = max(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough), least)
     first = math.ceil(low / step)
     return [step * number for number in range(first, math.floor(high / step) + 1)] or [low]
 

@@ -9,7 +9,16 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from model.network import DenseLayer, InputCoding, Readout
+from model.accounting import sizes
+from model.network import (
+    ConvLayer,
+    DenseLayer,
+    InputCoding,
+    IntegerNetwork,
+    MergeLayer,
+    NeuronLayer,
+    Readout,
+)
 from ternspike import drawing
 from ternspike.evaluation import Evaluation
 from ternspike.samples import Samples
@@ -19,9 +28,11 @@ __all__ = ["render"]
 #: How the data sets are written in text.
 TITLES = {"digits": "Handwritten digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 
-#: The largest confusion matrix, picture of weights and gallery that is still readable.
+#: The largest confusion matrix, pictures of weights and maps, and gallery that are readable.
 MOST_CLASSES = 20
 MOST_TILES = 128
+MOST_ROWS, MOST_COLUMNS = 256, 1024
+MOST_MAPS = 32
 GALLERY = 48
 
 
@@ -47,6 +58,8 @@ def render(evaluation: Evaluation, summary: dict[str, Any], command: str) -> str
         gallery=_gallery(evaluation, misses),
         sample=_sample(evaluation, _hardest(evaluation)),
         weights=_weights(evaluation),
+        depth_charts=_depth_charts(summary),
+        merges=any(not layer["weights"] for layer in summary["layers"]),
         cycles_chart=_cycles_chart(evaluation, summary),
         cycles_caption=_cycles_caption(summary),
         memory=_memory(summary),
@@ -65,6 +78,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["percent"] = _percent
     environment.filters["number"] = _number
     environment.filters["energy"] = _picojoules
+    environment.filters["sizes"] = sizes
     return environment
 
 
@@ -136,15 +150,25 @@ def _gallery(evaluation: Evaluation, misses: np.ndarray) -> list[dict[str, Any]]
     # Right ones from all over the set, because a set may be sorted by class.
     spread = np.linspace(0, len(hits) - 1, min(GALLERY - len(wrong), len(hits))).astype(int)
     return [
-        {"uri": drawing.digit_image(samples.images[number]),
+        {"uri": drawing.digit_image(_image(samples.images[number])),
          "label": int(samples.labels[number]), "found": int(found[number])}
         for number in [*wrong, *hits[spread]]
     ]
 
 
 def _is_image(samples: Samples) -> bool:
-    """Return whether a sample is a picture: two axes, and the network takes its values."""
-    return samples.images.ndim == 3 and samples.inputs.ndim == 2
+    """Return whether a sample is a picture whose values the network takes.
+
+    It has two axes, or three of which the first are one or three channels.
+    """
+    channels, *pixels = samples.images.shape[1:]
+    picture = len(pixels) == 1 or (len(pixels) == 2 and channels in (1, 3))
+    return picture and samples.inputs.ndim == 2
+
+
+def _image(sample: np.ndarray) -> np.ndarray:
+    """Return a picture as `drawing.digit_image` takes it: the only channel is no axis."""
+    return sample[0] if sample.ndim == 3 and len(sample) == 1 else sample
 
 
 def _hardest(evaluation: Evaluation) -> int:
@@ -159,29 +183,23 @@ def _hardest(evaluation: Evaluation) -> int:
 def _sample(evaluation: Evaluation, number: int) -> dict[str, Any]:
     """Return one sample's way through the network, as the RTL recorded it."""
     network, samples, simulation = evaluation.network, evaluation.samples, evaluation.simulation
-    layers = []
-    for layer, spikes, membranes in zip(
-            network.layers, simulation.spikes, simulation.membranes, strict=False):
-        here = spikes[number]
-        layers.append({
-            "spikes": drawing.spike_image(here, layer.z_max),
-            "spikes_detail": f"{np.count_nonzero(here)} from {layer.outputs} neurons" + (
-                f", full colour: {layer.z_max}" if layer.z_max > 1 else ""),
-            "membranes": drawing.membrane_image(membranes[number], layer.threshold),
-            "membranes_detail": "after each step",
-        })
+    layers = [_layer(network, layer, simulation.spikes[layer][number],
+                     simulation.membranes[layer][number])
+              for layer in range(len(network.layers) - 1)]
     last = network.layers[-1]
-    start = np.full((1, network.outputs), last.v_init)
+    start = np.full((1, network.outputs), network.layer(len(network.layers) - 1).v_init)
     history = np.concatenate([start, simulation.membranes[-1][number]])
     result = "last value decides" if last.readout is Readout.LAST else "sum decides"
     found = int(simulation.classes[number])
+    details = {InputCoding.STATIC: f"{network.input_bits}-bit values as bit planes",
+               InputCoding.SPIKES: "one picture a time step",
+               InputCoding.SAMPLES: f"{network.input_bits}-bit values, new in each time step"}
     return {
         "number": number,
         "label": int(samples.labels[number]),
         "right": found == samples.labels[number],
         "planes": _planes(evaluation, number),
-        "input_detail": (f"{network.input_bits}-bit values as bit planes"
-                         if network.input is InputCoding.STATIC else "one picture a time step"),
+        "input_detail": details[network.input],
         "layers": layers,
         "readout": Markup(drawing.line_chart(
             history, found, "time step", f"Readout membranes; the core chose class {found}")),
@@ -189,51 +207,141 @@ def _sample(evaluation: Evaluation, number: int) -> dict[str, Any]:
     }
 
 
+def _layer(
+    network: IntegerNetwork, number: int, spikes: np.ndarray, membranes: np.ndarray,
+) -> dict[str, Any]:
+    """Return the pictures of what a layer did with a sample, arrays (steps, neurons)."""
+    layer = network.layer(number)
+    channels, *pixels = network.fired_shape(number)
+    counts = f"{np.count_nonzero(spikes)} from {spikes.shape[1]} neurons" + (
+        f", full colour: {layer.z_max}" if layer.z_max > 1 else "")
+    if pixels == [1, 1]:
+        return {
+            "steps": len(spikes),
+            "spikes": drawing.spike_image(spikes, layer.z_max),
+            "spikes_detail": counts,
+            "membranes": drawing.membrane_image(membranes, layer.threshold),
+            "membranes_detail": "after each step",
+        }
+    # Of maps all steps would be too much to see: their sum, and where the membranes end.
+    shown = min(channels, MOST_MAPS)
+    total = spikes.sum(axis=0, dtype=np.int64).reshape(channels, *pixels)[:shown]
+    end = membranes[-1].reshape(channels, *pixels)[:shown]
+    some = "" if shown == channels else f", the first {shown} of {channels} channels"
+    return {
+        "steps": None,
+        "width": min(52, 0.28 * shown * (pixels[1] + 1)),
+        "spikes": drawing.map_tiles(total, layer.z_max * len(spikes), shown if shown <= 16 else 16),
+        "spikes_detail": f"{counts}; the sum of all steps{some}",
+        "membranes": drawing.map_tiles(end, layer.threshold[:shown], min(shown, 16)),
+        "membranes_detail": f"after the last step{some}",
+    }
+
+
 def _planes(evaluation: Evaluation, number: int) -> list[dict[str, str]]:
     """Return the input of a sample, and the bits of it that the core counts."""
     network, samples = evaluation.network, evaluation.samples
     values = samples.inputs[number]
-    if network.input is InputCoding.STATIC:
-        shape = samples.images.shape[1:] if _is_image(samples) else (1, network.inputs)
-        image = values.reshape(shape)
-        planes = [{"name": "value", "uri": drawing.digit_image(image)}]
-        return planes + [
-            {"name": f"bit {bit}", "uri": drawing.spike_image(image >> bit & 1)}
-            for bit in reversed(range(network.input_bits))
-        ]
-    side = math.isqrt(network.inputs)
-    shape = (side, side) if side * side == network.inputs else (1, network.inputs)
-    return [{"name": f"step {step + 1}", "uri": drawing.spike_image(plane.reshape(shape))}
-            for step, plane in enumerate(values[:16])]
+    if network.input is not InputCoding.STATIC:
+        largest = max(network.input_max, -network.input_min)
+        return [{"name": f"step {step + 1}",
+                 "uri": drawing.spike_image(plane.reshape(_frame(network)), largest)}
+                for step, plane in enumerate(values[:16])]
+    if _is_image(samples):
+        image = _image(values.reshape(samples.images.shape[1:]))
+    else:
+        image = values.reshape(1, network.inputs)
+    planes = [{"name": "value", "uri": drawing.digit_image(image)}]
+    for bit in reversed(range(network.input_bits)):
+        plane = image >> bit & 1
+        uri = drawing.digit_image(255 * plane) if image.ndim == 3 else drawing.spike_image(plane)
+        planes.append({"name": f"bit {bit}", "uri": uri})
+    return planes
+
+
+def _frame(network: IntegerNetwork) -> tuple[int, int]:
+    """Return the rows and columns in which the input of a step is shown."""
+    channels, height, width = network.shape(-1)
+    if (height, width) != (1, 1):
+        return channels * height, width
+    side = math.isqrt(channels)
+    return (side, side) if side * side == channels else (1, channels)
 
 
 def _weights(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return a picture of each layer's weights."""
-    pictures = []
-    for number, layer in enumerate(evaluation.network.layers):
-        name = f"Layer {number + 1}, {layer.inputs} → {layer.outputs}"
-        if number == 0 and _is_image(evaluation.samples):
-            pictures.append({"name": name} | _fields(layer, evaluation.samples.images.shape[1:]))
+    network, pictures = evaluation.network, []
+    for number, layer in enumerate(network.layers):
+        if isinstance(layer, MergeLayer):
             continue
-        pictures.append({
-            "name": name, "uri": drawing.trit_image(layer.weights), "width": 70,
-            "caption": f"One row each of the {layer.outputs} neurons, one column each of the "
-                       f"{layer.inputs} inputs.",
-        })
+        source, fired = network.source_shape(number), network.fired_shape(number)
+        name = {"name": f"Layer {number + 1}, {sizes(source)} → {sizes(fired)}"}
+        images = number == 0 and _is_image(evaluation.samples)
+        if isinstance(layer, ConvLayer) and layer.weights.shape[1] <= 4:
+            pictures.append(name | _kernels(layer))
+        elif images and isinstance(layer, DenseLayer) and layer.sum_pool == (1, 1) and len(
+                _image(evaluation.samples.images[0]).shape) == 2:
+            pictures.append(name | _fields(layer, evaluation.samples.images.shape[-2:]))
+        else:
+            pictures.append(name | _matrix(layer))
     return pictures
+
+
+def _kernels(layer: ConvLayer) -> dict[str, Any]:
+    """Return the picture of a convolution of few inputs: one tile an output."""
+    inputs, height, width = layer.weights.shape[1:]
+    shown = layer.weights[:MOST_TILES].reshape(-1, inputs * height * width)
+    above = f", its {inputs} inputs one above another" if inputs > 1 else ""
+    return {
+        "uri": drawing.trit_tiles(shown, (inputs * height, width), 32),
+        "width": min(52, 0.5 * (width + 1) * min(len(shown), 32)),
+        "caption": f"One tile each of {_which(len(shown), layer.outputs, 'channels')}: a kernel of "
+                   f"{height}×{width}{above}.",
+    }
+
+
+def _matrix(layer: NeuronLayer) -> dict[str, Any]:
+    """Return the picture of weights as a matrix: one row a neuron or channel."""
+    matrix = layer.weights.reshape(layer.outputs, -1)
+    shown = matrix[:MOST_ROWS, :MOST_COLUMNS]
+    what, each = (("neurons", "inputs") if layer.weights.ndim == 2
+                  else ("channels", "weights of its kernels"))
+    return {
+        "uri": drawing.trit_image(shown), "width": 70,
+        "caption": f"One row each of {_which(len(shown), layer.outputs, what)}, one column each of "
+                   f"{_which(shown.shape[1], matrix.shape[1], each)}.",
+    }
+
+
+def _which(shown: int, count: int, what: str) -> str:
+    """Return which of the rows or columns a picture shows."""
+    return f"the {count} {what}" if shown == count else f"the first {shown} of {count} {what}"
 
 
 def _fields(layer: DenseLayer, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the picture of weights that look at an image: one tile a neuron."""
     shown = layer.weights[:MOST_TILES]
-    which = (f"the {layer.outputs} neurons" if len(shown) == layer.outputs
-             else f"the first {len(shown)} of {layer.outputs} neurons")
     return {
         "uri": drawing.trit_tiles(shown, (shape[0], shape[1]), 16),
         "width": 52,
-        "caption": f"One tile each of {which}: what it wants to see, "
-                   f"{shape[0]}×{shape[1]} pixels.",
+        "caption": f"One tile each of {_which(len(shown), layer.outputs, 'neurons')}: what it "
+                   f"wants to see, {shape[0]}×{shape[1]} pixels.",
     }
+
+
+def _depth_charts(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return how much the layers spike, from the first to the last that does."""
+    layers = [layer for layer in summary["layers"] if layer["mean_count"] is not None]
+    if not layers:
+        return []
+    names = [layer["kind"] for layer in layers]
+    marked = [not layer["weights"] for layer in layers]
+    return [
+        {"name": name, "chart": Markup(drawing.bar_chart(
+            [layer[key] for layer in layers], names, marked, "layer", name))}
+        for key, name in (("mean_count", "Mean count of a neuron in a step"),
+                          ("total_count", "Count of all spikes of an image"))
+    ]
 
 
 def _cycles_chart(evaluation: Evaluation, summary: dict[str, Any]) -> Markup:

@@ -1,5 +1,6 @@
 """Samples for a network: from the data set that it was trained on, or from another one."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ class Samples:
     labels
         int64 (N,).
     inputs
-        uint8 (N, inputs) static, or (N, T, inputs) of 0 and 1.
+        uint8 (N, inputs) static, otherwise (N, T, inputs).
     """
 
     dataset: str
@@ -36,7 +37,7 @@ class Samples:
 
 
 def coding_of(network: IntegerNetwork, dataset: Dataset) -> Coding:
-    """Return how samples of a data set become the network's input.
+    """Return how samples of a data set become the network's input, static or spikes.
 
     Spikes are the data's own if a sample has the network's time steps as its first axis and only
     0 and 1 in it; otherwise they are drawn.
@@ -62,11 +63,20 @@ def test_samples(
     ------
     DataError
         If the samples are not of the network's shape, or fewer than wanted.
+
+    Notes
+    -----
+    A network that takes values of each step reads them from the first axis of a sample.
     """
-    coding = coding_of(network, dataset)
-    if dataset.inputs(coding) != network.inputs:
-        raise DataError(f"{dataset.name}: samples have {dataset.inputs(coding)} values "
-                        f"{dataset.shape}, but the network takes {network.inputs} inputs")
+    steps = network.input is InputCoding.SAMPLES
+    coding = Coding.STATIC if steps else coding_of(network, dataset)
+    shape = dataset.shape[1:] if steps or coding is Coding.EVENTS else dataset.shape
+    if steps and dataset.shape[:1] != (network.timesteps,):
+        raise DataError(f"{dataset.name}: samples have the shape {dataset.shape}, but the network "
+                        f"takes values of {network.timesteps} steps")
+    if not _fits(shape, network):
+        raise DataError(f"{dataset.name}: samples have {math.prod(shape)} values {shape}, but the "
+                        f"network takes {network.inputs} inputs{_map(network)}")
     if dataset.classes > network.outputs:
         raise DataError(f"{dataset.name}: {dataset.classes} classes, but the network tells "
                         f"{network.outputs} apart")
@@ -74,5 +84,19 @@ def test_samples(
     if count is not None and not 1 <= count <= available:
         raise DataError(f"{dataset.name}: {count} test samples are wanted, 1..{available} exist")
     images, labels = dataset.test_x[:count], dataset.test_y[:count]
-    return Samples(dataset.name, images, labels,
-                   encode(images, coding, network.timesteps, seed=seed))
+    inputs = (images.reshape(len(images), network.timesteps, -1) if steps
+              else encode(images, coding, network.timesteps, seed=seed))
+    return Samples(dataset.name, images, labels, inputs)
+
+
+def _fits(shape: tuple[int, ...], network: IntegerNetwork) -> bool:
+    """Return whether samples are the network's map, or as many values as its vector takes."""
+    if network.shape(-1)[1:] == (1, 1):
+        return math.prod(shape) == network.inputs
+    return (1,) * (3 - len(shape)) + shape == network.shape(-1)
+
+
+def _map(network: IntegerNetwork) -> str:
+    """Return what to add of a network that takes maps."""
+    shape = network.shape(-1)
+    return "" if shape[1:] == (1, 1) else f" {shape}"

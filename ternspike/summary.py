@@ -6,18 +6,13 @@ from typing import Any
 import numpy as np
 
 from mapping.cycles import CycleEstimate
-from model.accounting import memory
+from model.accounting import arch, describe, memory
 from model.energy import energy
 from model.network import IntegerNetwork
 from ternspike import __version__
 from ternspike.evaluation import Evaluation, Prediction
 
 __all__ = ["arch", "float_activity", "summarise", "summarise_prediction", "trained_accuracy"]
-
-
-def arch(network: IntegerNetwork) -> str:
-    """Return the sizes of a network, as ``784-256-10``."""
-    return "-".join(map(str, [network.inputs, *(layer.outputs for layer in network.layers)]))
 
 
 def trained_accuracy(metadata: Mapping[str, str], stage: str) -> float | None:
@@ -92,25 +87,25 @@ def summarise(evaluation: Evaluation, seed: int) -> dict[str, Any]:
 def _layers(
     network: IntegerNetwork, costs: list[dict[str, Any]], estimate: CycleEstimate,
 ) -> list[dict[str, Any]]:
-    """Return each layer's size, activity and cycles."""
-    return [
-        {
-            "inputs": layer.inputs,
-            "outputs": layer.outputs,
-            "z_max": layer.z_max,
-            "weights": layer.weights.size,
+    """Return each layer's size, activity and cycles; see `model.accounting.summary`."""
+    told = ("kind", "sources", "source_shape", "shape", "steps", "inputs", "outputs", "z_max",
+            "signed", "weights")
+    layers = []
+    for number, (cost, cycles) in enumerate(zip(costs, estimate.layers, strict=True)):
+        described = describe(network, number)
+        layers.append({name: described[name] for name in told} | {
             "density": cost["density"],
             "activity": cost["input_activity"],
             "spike_rate": cost["spike_rate"],
             "mean_count": cost["mean_count"],
+            "total_count": cost["total_count"],
             "events_mean": float(np.mean(cycles.events)),
             "weight_fetches_mean": float(np.mean(cycles.weight_fetches)),
             "model_mean": float(np.mean(cycles.cycles)),
             "bound_mean": float(np.mean(cycles.bound)),
             "use": float(np.mean(cycles.bound) / max(np.mean(cycles.cycles), 1)),
-        }
-        for layer, cost, cycles in zip(network.layers, costs, estimate.layers, strict=True)
-    ]
+        })
+    return layers
 
 
 def _share(text: str | None) -> float | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from model.accounting import sizes
 from ternspike.console import show
 
 __all__ = ["estimate", "evaluation", "info", "training"]
@@ -41,14 +42,16 @@ def estimate(summary: Mapping[str, Any]) -> None:
     """Print what is predicted."""
     cycles, energy = summary["cycles"], summary["energy"]
     rows = [
-        (str(number), f"{layer['inputs']} > {layer['outputs']}", f"{layer['activity']:.1%}",
+        (str(number), layer["kind"], _shape(layer), f"{layer['activity']:.1%}",
+         "" if layer["mean_count"] is None else f"{layer['mean_count']:.3f}",
          f"{layer['events_mean']:,.1f}", f"{layer['weight_fetches_mean']:,.1f}",
          f"{layer['model_mean']:,.1f}", f"{layer['bound_mean']:,.1f}")
         for number, layer in enumerate(summary["layers"])
     ]
     show(f"{summary['arch']}, T = {summary['timesteps']} on {summary['core']['name']}; means of "
          f"{summary['samples']:,} samples of {summary['dataset']}", rows,
-         ("layer", "shape", "activity", "events", "weight words", "cycles", "bound"))
+         ("layer", "kind", "shape", "activity", "mean count", "events", "weight words", "cycles",
+          "bound"))
     show("A sample", [
         ("cycles", f"{cycles['model_mean']:,.1f}"),
         ("  at the bound", f"{cycles['bound_mean']:,.1f}"),
@@ -60,15 +63,17 @@ def estimate(summary: Mapping[str, Any]) -> None:
 def info(summary: Mapping[str, Any]) -> None:
     """Print what a network consists of."""
     memory = summary["memory"]
-    coding = f"{summary['input']}, {summary['input_bits']} bit"
+    signed = ", signed" if summary["input_signed"] else ""
+    coding = f"{summary['input']}, {summary['input_bits']} bit{signed}"
     layers = [(str(number), layer) for number, layer in enumerate(summary["layers"])]
     show(f"{summary['arch']}, T = {summary['timesteps']}, input {coding}", [
-        (number, f"{layer['inputs']} > {layer['outputs']}", f"{layer['weights']:,}",
-         f"{layer['density']:.1%}", " ".join(map(str, layer["leak"])) or "none",
+        (number, layer["kind"], _shape(layer), f"{layer['weights']:,}",
+         "" if layer["density"] is None else f"{layer['density']:.1%}",
+         " ".join(map(str, layer["leak"])) or "none",
          f"read {layer['readout']}" if layer["readout"]
-         else f"{layer['reset']} reset{_counts(layer['z_max'])}")
+         else f"{layer['reset']} reset{_counts(layer['z_max'], layer['signed'])}")
         for number, layer in layers
-    ], ("layer", "shape", "weights", "density", "leak", "ends with"))
+    ], ("layer", "kind", "shape", "weights", "density", "leak", "ends with"))
     show("Integers of the neurons", [
         (number, _range(layer["gain_plus"]), _range(layer["gain_minus"]), _range(layer["bias"]),
          _range(layer["threshold"]))
@@ -98,8 +103,15 @@ def _accuracies(accuracy: Mapping[str, float | None]) -> list[tuple[str, str]]:
             for stage, share in accuracy.items() if share is not None]
 
 
-def _counts(z_max: int) -> str:
+def _shape(layer: Mapping[str, Any]) -> str:
+    """Return the maps that a layer reads and gives."""
+    return f"{sizes(layer['source_shape'])} > {sizes(layer['shape'])}"
+
+
+def _counts(z_max: int, signed: bool = False) -> str:
     """Return what to add of spikes that count."""
+    if signed:
+        return f", counts -{z_max} to {z_max}"
     return f", counts to {z_max}" if z_max > 1 else ""
 
 
