@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from hw.parameters import PRESETS
-from model.data import Dataset
-from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout
+from model.data import DataError, Dataset
+from model.network import (
+    ConvLayer,
+    DenseLayer,
+    InputCoding,
+    IntegerNetwork,
+    Merge,
+    MergeLayer,
+    Readout,
+)
 from sim.compare import compare
 from sim.run import SimulationResult
 from ternspike import drawing, report
@@ -232,3 +240,121 @@ def test_large_networks_stay_readable():
     fields = report._fields(layer, (3, 4))
     assert picture(fields["uri"]).shape == (8 * 4 - 1, 16 * 5 - 1, 4)
     assert "first 128 of 300" in fields["caption"]
+
+
+# Networks of maps
+
+def maps(inputs=1, coding=InputCoding.STATIC, most=256, signed=False) -> Evaluation:
+    """Return an evaluation of a residual network of maps, the simulation a copy of the golden."""
+    rng = np.random.default_rng(5)
+
+    def conv(outputs, inputs, threshold, **fields):
+        ones = np.ones(outputs, int)
+        return ConvLayer(rng.integers(-1, 2, (outputs, inputs, 3, 3)), 3 * ones, 2 * ones, ones,
+                         threshold * ones, padding=(1, 1), membrane_bits=20, **fields)
+
+    ones = np.ones(4, int)
+    read = DenseLayer(rng.integers(-1, 2, (4, 40)), ones, ones, ones, 0 * ones, membrane_bits=20,
+                      readout=Readout.SUM, sum_pool=(2, 2))
+    layers = (conv(6, inputs, 2 * most), conv(6, 6, 9, signed=signed),
+              MergeLayer(Merge.ADD, (0, 1), z_max=2, signed=signed),
+              conv(40, 6, 9, window=3, pool=(2, 2)), read)
+    static = coding is InputCoding.STATIC
+    net = IntegerNetwork(coding, int(most - 1).bit_length(), 3, layers,
+                         input_shape=(inputs, 4, 4))
+    shape = (inputs, 4, 4) if static else (3, inputs, 4, 4)
+    images = rng.integers(0, most, (5, *shape)).astype(np.uint8)
+    labels = np.arange(5) % 4
+    samples = first_samples(net, Dataset("maps", images, labels, images, labels))
+    known = predict(net, samples, "medium", PRESETS["medium"])
+    trace = known.trace
+    simulation = SimulationResult(
+        trace.spikes, trace.membranes, trace.readout, trace.classes, known.estimate.cycles,
+        int(known.estimate.cycles.sum()), int(known.estimate.cycles[0]), 1)
+    return Evaluation(known.network, known.core, known.samples, known.program, known.trace,
+                      known.estimate, simulation, compare(net, simulation, trace))
+
+
+@pytest.mark.parametrize("made", [
+    dict(), dict(inputs=3), dict(inputs=2), dict(signed=True),
+    dict(coding=InputCoding.SPIKES, most=2), dict(coding=InputCoding.SAMPLES, most=16)])
+def test_page_of_maps(made):
+    page = render(maps(**made))
+    assert "nan" not in page.lower()
+    assert "the sum of all steps" in page and "the first 32 of 40 channels" in page
+    assert "6C3" in page and "40C3P2" in page and "Merges are orange" in page
+    assert page.count('class="bar other"') == 2, "one merge in each of two charts"
+
+
+def test_summary_tells_activity_by_depth():
+    made = maps(signed=True)
+    layers = json.loads(json.dumps(summarise(made, 1), allow_nan=False))["layers"]
+    assert [layer["kind"] for layer in layers] == ["6C3", "6C3", "add", "40C3P2", "4"]
+    assert [layer["steps"] for layer in layers] == [3, 3, 3, 1, 1]
+    assert layers[2]["sources"] == [0, 1] and layers[2]["density"] is None
+    assert layers[3]["source_shape"] == [6, 4, 4] and layers[3]["shape"] == [40, 2, 2]
+    for layer, spikes in zip(layers, made.trace.spikes, strict=False):
+        sizes = np.abs(spikes.astype(int))
+        assert layer["mean_count"] == pytest.approx(sizes.mean())
+        assert layer["total_count"] == pytest.approx(sizes.sum() / 5)
+    assert layers[1]["total_count"] > 0 and layers[4]["total_count"] is None
+
+
+def test_maps_are_tiles():
+    values = np.zeros((3, 2, 2), int)
+    values[0, 0, 0], values[1, 1, 1] = 4, -1
+    pixels = picture(drawing.map_tiles(values, np.array([2, 2, 2]), 2))
+    assert pixels.shape == (2 * 3 - 1, 2 * 3 - 1, 4)
+    assert tuple(pixels[0, 0]) == (*drawing.PLUS, 255)
+    assert tuple(pixels[1, 4]) == (*drawing.MINUS, 128)
+    assert tuple(pixels[0, 1]) == tuple(pixels[3, 0]) == drawing.ZERO
+    assert not pixels[:, 2].any() and not pixels[2].any() and not pixels[3:, 3:].any()
+
+
+def test_pictures_have_colours():
+    image = np.arange(12).reshape(3, 2, 2)
+    assert picture(drawing.digit_image(image))[1, 0].tolist() == [2, 6, 10, 255]
+
+
+@pytest.mark.parametrize("count", [1, 12, 40, 64])
+def test_bars_of_few_and_of_many_layers(count):
+    chart = drawing.bar_chart([0.25] * count, ["64C3"] * count, [False] * count, "layer", "all")
+    assert chart.count("<rect") == count
+    assert ("64C3" in chart) == (count == 1 or count == 12)
+    assert (">layer<" in chart) == (count > 12)
+    assert "nan" not in drawing.bar_chart([0.0], ["a"], [True], "layer", "silent")
+
+
+# Samples
+
+def network_of_maps(coding, shape, timesteps=3):
+    ones = np.ones(2, int)
+    read = DenseLayer(np.ones((2, int(np.prod(shape))), int), ones, ones, ones, 0 * ones,
+                      readout=Readout.LAST)
+    return IntegerNetwork(coding, 8 if coding is not InputCoding.SPIKES else 1, timesteps, (read,),
+                          input_shape=shape)
+
+
+@pytest.mark.parametrize("coding, shape, sample, fits", [
+    (InputCoding.STATIC, (1, 4, 5), (4, 5), True),
+    (InputCoding.STATIC, (3, 4, 5), (3, 4, 5), True),
+    (InputCoding.STATIC, (60, 1, 1), (3, 4, 5), True),
+    (InputCoding.STATIC, (3, 4, 5), (4, 5, 3), False),
+    (InputCoding.STATIC, (1, 4, 5), (20,), False),
+    (InputCoding.SAMPLES, (2, 1, 1), (3, 2), True),
+    (InputCoding.SAMPLES, (1, 1, 4), (3, 1, 1, 4), True),
+    (InputCoding.SAMPLES, (2, 1, 1), (4, 2), False),
+    (InputCoding.SAMPLES, (2, 1, 1), (3, 3), False),
+])
+def test_samples_are_the_maps_of_the_network(coding, shape, sample, fits):
+    images = np.arange(7 * np.prod(sample)).reshape(7, *sample) % 200
+    data = Dataset("mine", images, np.arange(7) % 2, images, np.arange(7) % 2)
+    made = network_of_maps(coding, shape)
+    if not fits:
+        with pytest.raises(DataError, match="mine: samples have"):
+            first_samples(made, data)
+        return
+    found = first_samples(made, data, 5)
+    steps = () if coding is InputCoding.STATIC else (3,)
+    assert found.inputs.shape == (5, *steps, made.inputs)
+    assert np.array_equal(found.inputs.ravel(), images[:5].ravel())
