@@ -11,7 +11,7 @@ from sim.pysim import simulate
 CORES = {
     "one plane":    CoreParameters(banks=1, lanes=4, planes=1, neurons=1, scan=8, queue_depth=16,
                                    weight_depth=64),
-    "three planes": CoreParameters(banks=1, lanes=3, planes=3, neurons=1, scan=3, queue_depth=8,
+    "three planes": CoreParameters(banks=1, lanes=2, planes=3, neurons=1, scan=4, queue_depth=8,
                                    weight_depth=64),
     "one column":   CoreParameters(banks=4, lanes=4, planes=2, neurons=1, scan=1, queue_depth=32,
                                    weight_depth=64),

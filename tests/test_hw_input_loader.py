@@ -12,8 +12,8 @@ from model.network import InputCoding
 from sim.pysim import simulate, stream_put_all
 from tests.small_networks import network, samples
 
-ONE = CoreParameters(banks=4, lanes=4, planes=1, neurons=2, scan=3)      # 3 tiles a row
-THREE = CoreParameters(banks=2, lanes=6, planes=3, neurons=2, scan=6)    # 2 tiles a row
+ONE = CoreParameters(banks=4, lanes=4, planes=1, neurons=2, scan=2)      # 2 tiles a row
+THREE = CoreParameters(banks=2, lanes=4, planes=3, neurons=2, scan=8)    # 4 tiles a row
 
 CASES = {
     "one beat":           (ONE, network(3, 2, timesteps=1)),
@@ -41,7 +41,7 @@ def reference(program, sample, buffer):
         group, slot = divmod(number, p.planes)
         for channel, spike in enumerate(plane):
             column = channel % p.row_width
-            place = (buffer * plan.frame_stride + group * plan.frame_rows + channel // p.row_width,
+            place = (buffer * plan.frame_stride + group * plan.input.rows + channel // p.row_width,
                      slot, column // p.lanes)
             tiles[place] = tiles.get(place, 0) | int(spike) << channel % p.lanes
     return tiles

@@ -11,7 +11,7 @@ from sim.pysim import simulate, stream_get_all
 CORES = {
     "four units": CoreParameters(banks=1, lanes=4, neurons=4, scan=4, readout_depth=16,
                                  membrane_width=8, current_width=12),
-    "three units": CoreParameters(banks=1, lanes=3, neurons=3, scan=3, readout_depth=11,
+    "three units": CoreParameters(banks=3, lanes=3, neurons=3, scan=2, readout_depth=11,
                                   membrane_width=6, current_width=8),
     "one unit":   CoreParameters(banks=1, lanes=2, neurons=1, scan=2, readout_depth=5,
                                  membrane_width=8, current_width=12),

@@ -71,13 +71,15 @@ def run_groups(dut, p, groups):
         stream += [(silence, False)] * (dut.latency + 2)
         for bundle, last in stream:
             if ctx.get(dut.closed):
-                results.append(counts(ctx, dut, p))
                 closed_at.append(cycle)
             if last:
                 last_at.append(cycle)
             await offer(ctx, dut, bundle, last)
             await ctx.tick()
             cycle += 1
+            # The counts of a group are there from the cycle after `closed` on.
+            if closed_at and closed_at[-1] == cycle - 1:
+                results.append(counts(ctx, dut, p))
 
     simulate(dut, testbench)
     assert [at + dut.latency for at in last_at] == closed_at
@@ -139,6 +141,7 @@ def test_weights_arrive_by_configuration():
             await ctx.tick()
         await offer(ctx, dut, [(0, 0)] * p.banks)
         await ctx.tick().until(dut.closed)
+        await ctx.tick()
         assert counts(ctx, dut, p) == sums(p, trits, group)
 
     simulate(dut, testbench)

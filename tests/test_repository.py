@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 #: What the modules of a package may import, besides the standard library and the package itself.
 ALLOWED = {
     "hw": {"amaranth"},
-    "model": {"numpy", "torch", "safetensors", "sklearn"},
-    "mapping": {"numpy", "hw", "model.network", "model.bounds"},
+    "model": {"numpy", "torch", "safetensors", "sklearn", "PIL"},
+    "mapping": {"numpy", "amaranth", "hw", "model.network", "model.bounds"},
     "sim": {"numpy", "amaranth", "cocotb", "cocotb_tools", "find_libpython", "hw", "mapping",
             "model.network", "model.files"},
     "ternspike": {"numpy", "torch", "rich", "typer", "jinja2", "markupsafe",
