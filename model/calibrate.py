@@ -80,22 +80,22 @@ class CalibrationSettings:
 
 
 def cosine_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return 1 - cos of the angle between the rows of non-negative maps.
+    """Return 1 - cos of the angle between the rows of maps.
 
     Defined everywhere: 0 where both rows are silent, 1 where only one is (no gradient flows then).
 
     Parameters
     ----------
-    a, b : float (samples, features), >= 0
+    a, b : float (samples, features)
 
     Returns
     -------
-    float (samples,), 0..1
+    float (samples,), 0..1, or 0..2 if there are negative features
     """
     norms = a.norm(dim=1) * b.norm(dim=1)
     silent = norms == 0
     distance = 1 - (a * b).sum(1) / torch.where(silent, 1.0, norms)
-    both = (a.detach().amax(1) == 0) & (b.detach().amax(1) == 0)
+    both = ~(a.detach().any(1) | b.detach().any(1))
     return torch.where(silent, torch.where(both, 0.0, 1.0), distance)
 
 
@@ -121,4 +121,4 @@ def distillation(student: Activity, teacher: Activity, temperature: float) -> to
 
 def _distribution(spikes: torch.Tensor, per_step: bool) -> torch.Tensor:
     """Return the map of each sample (samples, features)."""
-    return spikes.transpose(0, 1).flatten(1) if per_step else spikes.mean(0)
+    return (spikes.transpose(0, 1) if per_step else spikes.mean(0)).flatten(1)

@@ -50,6 +50,14 @@ def test_counts_are_compared_by_direction_too():
     assert calibration_loss(activity(counts), activity(SPIKES), settings).item() > 0.05
 
 
+def test_spikes_of_either_sign_and_maps_are_compared():
+    settings = CalibrationSettings()
+    maps = (SPIKES - 0.5).view(3, 2, 1, 2, 2)
+    assert calibration_loss(activity(maps), activity(maps), settings).item() == (
+        pytest.approx(0, abs=1e-6))
+    assert calibration_loss(activity(maps), activity(-maps), settings).item() == pytest.approx(2)
+
+
 def test_equal_spikes_cost_nothing():
     settings = CalibrationSettings()
     loss = calibration_loss(activity(SPIKES, SPIKES), activity(SPIKES, SPIKES), settings)

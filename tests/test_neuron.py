@@ -55,6 +55,20 @@ def test_counts_by_hand(reset, expected):
     assert trace == expected
 
 
+@pytest.mark.parametrize(("reset", "expected"), [
+    (Reset.SOFT, [(-2, -0.5), (0, -1.0), (1, 0.5), (-2, -1.0), (0, -0.5)]),
+    (Reset.HARD, [(-2, 0.0), (0, -0.5), (2, 0.0), (-2, 0.0), (0, 0.5)]),
+])
+def test_signed_counts_by_hand(reset, expected):
+    """Below 0 a threshold must be passed, above it is enough to reach it."""
+    settings = NeuronSettings(reset=reset, z_max=2, signed=True)
+    v, threshold, trace = torch.zeros(1), torch.tensor(1.0), []
+    for current in (-2.5, -0.5, 2.5, -3.5, 0.5):
+        spikes, v = step(v, torch.tensor([current]), threshold, settings)
+        trace.append((spikes.item(), v.item()))
+    assert trace == expected
+
+
 def test_gradient_of_counts_is_the_sum_over_the_levels():
     """Triangles at 1, 2 and 3 add up; what level k gives the threshold is k times that."""
     current = torch.tensor([[0.25, 1.0, 1.5, 2.75, 3.5, 4.25]], requires_grad=True)
@@ -83,14 +97,14 @@ def test_leak_factor():
 @pytest.mark.parametrize(("leak", "reset", "static"),
                          list(itertools.product(LEAKS, Reset, (True, False))))
 @pytest.mark.parametrize("surrogate", Surrogate)
-@pytest.mark.parametrize("z_max", [1, 2])
-def test_fused_loop_equals_steps(leak, reset, static, surrogate, z_max):
+@pytest.mark.parametrize(("z_max", "signed"), [(1, False), (2, False), (1, True), (2, True)])
+def test_fused_loop_equals_steps(leak, reset, static, surrogate, z_max, signed):
     """Spikes and both gradients."""
     generator = torch.Generator().manual_seed(11)
     settings = NeuronSettings(leak=leak, reset=reset, v_init=0.25, surrogate=surrogate, width=0.8,
-                              z_max=z_max)
+                              z_max=z_max, signed=signed)
     shape = (5, 7) if static else (6, 5, 7)
-    current = torch.randn(shape, generator=generator, dtype=torch.float64) + 0.4
+    current = torch.randn(shape, generator=generator, dtype=torch.float64) + 0.4 * (not signed)
     upstream = torch.randn((6, 5, 7), generator=generator, dtype=torch.float64)
     outcomes = []
     for runner in (run, by_steps):
@@ -101,7 +115,43 @@ def test_fused_loop_equals_steps(leak, reset, static, surrogate, z_max):
         outcomes.append((spikes.detach(), inputs.grad, threshold.grad))
     for fused, stepped in zip(*outcomes, strict=True):
         torch.testing.assert_close(fused, stepped)
-    assert 0.1 < outcomes[0][0].mean() < 0.9 and outcomes[0][0].max() == z_max
+    spikes = outcomes[0][0]
+    assert 0.1 < spikes.abs().mean() < 0.9
+    assert spikes.abs().max() == z_max and (spikes.min() < 0) == signed
+
+
+@pytest.mark.parametrize("reset", Reset)
+@pytest.mark.parametrize("z_max", [1, 3])
+def test_rectangles_side_by_side_are_one_range(reset, z_max):
+    """The quick way gives the gradient of the slow one, which another width asks for."""
+    generator = torch.Generator().manual_seed(11)
+    current = torch.randn((4, 5, 7), generator=generator, dtype=torch.float64) + 1
+    upstream = torch.randn((4, 5, 7), generator=generator, dtype=torch.float64)
+    gradients = []
+    for width in (0.5, 0.5 + 1e-9):
+        settings = NeuronSettings(reset=reset, threshold=0.5, learn_threshold=False, z_max=z_max,
+                                  surrogate=Surrogate.RECTANGLE, width=width)
+        assert settings.joined == (width == 0.5)
+        inputs = current.clone().requires_grad_()
+        run(inputs, torch.tensor(0.5, dtype=torch.float64), 4, settings).backward(upstream)
+        gradients.append(inputs.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_many_neurons_are_run_part_by_part(monkeypatch):
+    settings = NeuronSettings(leak=(1,), v_init=0.25)
+    generator = torch.Generator().manual_seed(11)
+    current = torch.randn((3, 5, 7), generator=generator) + 0.4
+    outcomes = []
+    for cached in (1 << 16, 15, 1):
+        monkeypatch.setattr("model.neuron.CACHED", cached)
+        inputs, threshold = current.clone().requires_grad_(), torch.tensor(0.9, requires_grad=True)
+        spikes = run(inputs, threshold, 3, settings)
+        spikes.square().sum().backward()
+        outcomes.append((spikes.detach(), inputs.grad, threshold.grad))
+    for other in outcomes[1:]:
+        for ours, theirs in zip(outcomes[0], other, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_threshold_a_channel():
