@@ -1,36 +1,28 @@
-"""Data sets as plain 8-bit arrays: digits, MNIST, Fashion-MNIST, ``.npz`` files and arrays.
+"""Data sets as plain 8-bit arrays: those known by name, ``.npz`` files and arrays.
 
-Nothing is downloaded. MNIST and Fashion-MNIST are read from the IDX files that torchvision keeps
-on disk (``MNIST/raw/train-images-idx3-ubyte`` and so on, plain or ``.gz``); the digits are the real
-8x8 images inside scikit-learn. Every problem with a file is a `DataError` that names it.
+Nothing is downloaded. The digits are the real 8x8 images inside scikit-learn; the other sets are
+read from files, see `model.data_files`. Every problem with one is a `DataError` that names it.
 """
 
 from __future__ import annotations
 
 import enum
-import gzip
 import math
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
+from model.data_files import DataError, read_arrays, read_cifar10, read_idx_set, read_salinas_a
+
 __all__ = ["Coding", "DataError", "Dataset", "encode", "load"]
 
-IDX_FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
-IDX_FILES = (("train-images-idx3-ubyte", 3), ("train-labels-idx1-ubyte", 1),
-             ("t10k-images-idx3-ubyte", 3), ("t10k-labels-idx1-ubyte", 1))
+#: Where the named sets lie in the data folder, and how many classes they have.
+PLACES = {"mnist": ("MNIST/raw", 10), "fashion-mnist": ("FashionMNIST/raw", 10),
+          "cifar10": ("cifar-10-batches-bin", 10), "salinas-a": ("salinas_a.npz", 6)}
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
-MAX_BYTES = 1 << 32        # of one decoded array: stops a corrupt header or a decompression bomb
 MAX_CLASSES = 1 << 16
-
-
-class DataError(ValueError):
-    """A data set that is missing, damaged, or not of the expected form."""
 
 
 class Coding(enum.Enum):
@@ -139,11 +131,11 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     Parameters
     ----------
     name : str
-        ``digits``, ``mnist``, ``fashion-mnist``, or the path of an ``.npz`` file with the arrays
-        ``train_x, train_y, test_x, test_y``.
+        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``salinas-a``, or the path of an
+        ``.npz`` file with the arrays ``train_x, train_y, test_x, test_y``.
     data_dir : path, optional
-        Folder that holds ``MNIST/raw`` or ``FashionMNIST/raw``; default: the environment variable
-        ``TERNSPIKE_DATA``. Not needed for the others.
+        Folder that holds ``MNIST/raw`` and the like; default: the environment variable
+        ``TERNSPIKE_DATA``. Not needed for the digits and ``.npz`` files.
 
     Raises
     ------
@@ -152,20 +144,25 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     """
     if name == "digits":
         return _digits()
-    if name in IDX_FOLDERS:
-        folder = data_dir or os.environ.get("TERNSPIKE_DATA")
-        if not folder:
-            raise DataError(f"Data set {name!r} needs the folder that holds "
-                            f"{IDX_FOLDERS[name]}/raw: give --data DIR or set TERNSPIKE_DATA")
-        raw = Path(folder) / IDX_FOLDERS[name] / "raw"
-        train_x, train_y, test_x, test_y = (_read_idx(raw / file, dimensions)
-                                            for file, dimensions in IDX_FILES)
-        return Dataset(name, train_x, train_y, test_x, test_y, classes=10)
     if name.endswith(".npz"):
-        train_x, train_y, test_x, test_y = _read_npz(Path(name))
+        train_x, train_y, test_x, test_y = read_arrays(Path(name), ARRAYS)
         return Dataset(Path(name).stem, train_x, train_y, test_x, test_y)
-    raise DataError(f"Unknown data set {name!r}; known: digits, {', '.join(IDX_FOLDERS)}, "
-                    f"or a path that ends in .npz")
+    if name not in PLACES:
+        raise DataError(f"Unknown data set {name!r}; known: digits, {', '.join(PLACES)}, "
+                        f"or a path that ends in .npz")
+    place, classes = PLACES[name]
+    folder = data_dir or os.environ.get("TERNSPIKE_DATA")
+    if not folder:
+        raise DataError(f"Data set {name!r} needs the folder that holds {place}: "
+                        f"give --data DIR or set TERNSPIKE_DATA")
+    match name:
+        case "cifar10":
+            arrays = read_cifar10(Path(folder))
+        case "salinas-a":
+            arrays = read_salinas_a(Path(folder))
+        case _:
+            arrays = read_idx_set(Path(folder) / place)
+    return Dataset(name, *arrays, classes=classes)
 
 
 def _samples(values: object, what: str) -> np.ndarray:
@@ -214,69 +211,3 @@ def _digits() -> Dataset:
     test = order[::5]
     train = np.setdiff1d(order, test)
     return Dataset("digits", images[train], labels[train], images[test], labels[test], classes=10)
-
-
-def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, plain or gzipped (``path`` or ``path.gz``)."""
-    zipped = path.with_name(path.name + ".gz")
-    try:
-        if path.exists():
-            with path.open("rb") as file:
-                return _parse_idx(file, path, dimensions)
-        with gzip.open(zipped, "rb") as file:
-            return _parse_idx(file, zipped, dimensions)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file, nor {zipped.name}") from None
-    except EOFError:
-        raise DataError(f"{zipped}: truncated") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{zipped}: not a valid gzip file ({error})") from None
-    except OSError as error:
-        raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
-
-
-def _parse_idx(file: IO[bytes] | gzip.GzipFile, path: Path, dimensions: int) -> np.ndarray:
-    """Read magic, sizes and exactly the bytes that the sizes announce."""
-    header = file.read(4 + 4 * dimensions)
-    magic = bytes([0, 0, 8, dimensions])
-    if header[:4] != magic[:len(header)]:
-        raise DataError(f"{path}: magic number {header[:4].hex()}, expected {magic.hex()} "
-                        f"(IDX, unsigned bytes, {dimensions} dimensions)")
-    if len(header) < 4 + 4 * dimensions:
-        raise DataError(f"{path}: truncated in its header")
-    shape = tuple(int.from_bytes(header[4 + 4 * n:8 + 4 * n], "big") for n in range(dimensions))
-    size = math.prod(shape)
-    if size > MAX_BYTES:
-        raise DataError(f"{path}: header announces {size} bytes, more than {MAX_BYTES}")
-    body = file.read(size + 1)
-    if len(body) != size:
-        problem = "truncated: fewer" if len(body) < size else "has more"
-        raise DataError(f"{path}: {problem} than the {size} bytes that its header announces")
-    return np.frombuffer(body, np.uint8).reshape(shape)
-
-
-def _read_npz(path: Path) -> list[np.ndarray]:
-    """Read the four arrays of an ``.npz`` file without ever unpickling."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {info.filename.removesuffix(".npy"): info.file_size
-                     for info in archive.infolist()}
-        missing = [name for name in ARRAYS if name not in sizes]
-        if missing:
-            raise DataError(f"{path}: array {', '.join(missing)} is missing; "
-                            f"expected {', '.join(ARRAYS)}")
-        for name in ARRAYS:
-            if sizes[name] > MAX_BYTES:
-                raise DataError(f"{path}: {name} has {sizes[name]} bytes, more than {MAX_BYTES}")
-        with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[name] for name in ARRAYS]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, MemoryError) as error:
-        raise DataError(f"{path}: not a valid .npz file ({error})") from None
-    except DataError:
-        raise
-    except ValueError as error:
-        raise DataError(f"{path}: an array can't be read ({error})") from None

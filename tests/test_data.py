@@ -1,11 +1,13 @@
 """Data sets: what is read is what was written, and every kind of bad file is named."""
 
 import gzip
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model.data import Coding, DataError, Dataset, encode, load
 
@@ -187,6 +189,114 @@ def test_own_arrays_are_copied():
     np.testing.assert_array_equal(data.train_x, IMAGES["train"])
 
 
+COLOURS = RANDOM.integers(0, 256, (2, 40, 3, 32, 32), dtype=np.uint8)
+
+
+def sheets(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two WebP sheets of 4 rows of 5 images each, one after the other, and their ends."""
+    files = [b""]
+    for sheet in images.reshape(2, 4, 5, 3, 32, 32).transpose(0, 1, 4, 2, 5, 3):
+        file = io.BytesIO()
+        Image.fromarray(sheet.reshape(128, 160, 3)).save(file, "WEBP", lossless=True)
+        files.append(file.getvalue())
+    return (np.frombuffer(b"".join(files), np.uint8),
+            np.cumsum([len(content) for content in files]))
+
+
+def write_cifar10(folder: Path, **changes: object) -> None:
+    """Write a small CIFAR-10 as an .npz file."""
+    arrays: dict = {}
+    for part, images in zip(("train", "test"), COLOURS, strict=True):
+        content, ends = sheets(images)
+        arrays |= {f"{part}_img": content, f"{part}_off": ends, f"{part}_y": np.arange(40) % 10}
+    np.savez(folder / "cifar10_webp_lossless.npz", **{**arrays, **changes})
+
+
+def test_cifar10_sheets(tmp_path):
+    write_cifar10(tmp_path)
+    data = load("cifar10", tmp_path)
+    np.testing.assert_array_equal(data.train_x, COLOURS[0])
+    np.testing.assert_array_equal(data.test_x, COLOURS[1])
+    np.testing.assert_array_equal(data.test_y, np.arange(40) % 10)
+    assert data.shape == (3, 32, 32) and data.inputs() == 3072
+
+
+def write_batches(folder: Path) -> Path:
+    """Write a small CIFAR-10 as its own site has it: a label, then the image, a record each."""
+    batches = folder / "cifar-10-batches-bin"
+    batches.mkdir()
+    records = np.concatenate([np.arange(80, dtype=np.uint8)[:, np.newaxis] % 10,
+                              COLOURS.reshape(80, -1)], axis=1)
+    for number in range(5):
+        (batches / f"data_batch_{number + 1}.bin").write_bytes(
+            records[8 * number:8 * number + 8].tobytes())
+    (batches / "test_batch.bin").write_bytes(records[40:].tobytes())
+    return batches
+
+
+def test_cifar10_batches(tmp_path):
+    batches = write_batches(tmp_path)
+    data = load("cifar10", tmp_path)
+    np.testing.assert_array_equal(data.train_x, COLOURS[0])
+    np.testing.assert_array_equal(data.test_x, COLOURS[1])
+    np.testing.assert_array_equal(data.train_y, np.arange(40) % 10)
+    (batches / "data_batch_3.bin").write_bytes(b"x" * 3074)
+    with pytest.raises(DataError, match="data_batch_3.bin: 3074 bytes are not records of 3073"):
+        load("cifar10", tmp_path)
+    (batches / "data_batch_3.bin").unlink()
+    with pytest.raises(DataError, match="data_batch_3.bin: No such file"):
+        load("cifar10", tmp_path)
+
+
+def test_bad_cifar10(tmp_path):
+    with pytest.raises(DataError, match="cifar10_webp_lossless.npz: no such file"):
+        load("cifar10", tmp_path)
+    content, ends = sheets(COLOURS[0])
+    write_cifar10(tmp_path, train_img=content[::-1])
+    with pytest.raises(DataError, match="lossless.npz: an image sheet can't be read"):
+        load("cifar10", tmp_path)
+    write_cifar10(tmp_path, train_off=ends[:1])
+    with pytest.raises(DataError, match="lossless.npz: no image sheets"):
+        load("cifar10", tmp_path)
+    odd = io.BytesIO()
+    Image.fromarray(np.zeros((32, 33, 3), np.uint8)).save(odd, "WEBP", lossless=True)
+    write_cifar10(tmp_path, test_img=np.frombuffer(odd.getvalue(), np.uint8),
+                  test_off=np.array([0, len(odd.getvalue())]))
+    with pytest.raises(DataError, match="sheet of 32 by 33 pixels does not hold images of 32 by"):
+        load("cifar10", tmp_path)
+
+
+def write_scene(folder: Path, **changes: object) -> None:
+    """Write a scene of 9 by 8 pixels of 20 bands, band b of which has the values b and b + 255."""
+    scene = np.zeros((9, 8, 20), np.int16) + np.arange(20)
+    scene[4, 5] += 255
+    truth = np.zeros((9, 8), np.uint8)
+    truth[::2, ::2] = 1
+    truth[1::2, 1::2] = 12
+    np.savez(folder / "salinas_a.npz", **{"x": scene, "gt": truth, **changes})
+
+
+def test_salinas_a(tmp_path):
+    """36 labelled pixels; two means of 8 bands each; 7x7 patches, of which those nearby see it."""
+    write_scene(tmp_path)
+    data = load("salinas-a", tmp_path)
+    assert data.shape == (2, 7, 7) and (len(data.train_x), len(data.test_x)) == (18, 18)
+    labels, patches = (np.concatenate(pair) for pair in ((data.train_y, data.test_y),
+                                                         (data.train_x, data.test_x)))
+    assert np.bincount(labels).tolist() == [20, 16] and data.classes == 6
+    assert set(np.unique(patches)) == {0, 255}
+    np.testing.assert_array_equal(patches[:, 0], patches[:, 1])
+    # Pixel (4, 5) has no label; those in rows 1 to 7 and columns 2 to 7 see it, mirrored or not.
+    assert (patches == 255).any((1, 2, 3)).sum() > 12
+    np.testing.assert_array_equal(load("salinas-a", tmp_path).train_x, data.train_x)
+
+
+def test_bad_salinas_a(tmp_path):
+    write_scene(tmp_path, gt=np.ones((8, 9), np.uint8))
+    with pytest.raises(DataError, match=r"salinas_a.npz: x and gt must have shapes .rows, columns"):
+        load("salinas-a", tmp_path)
+
+
 def test_digits():
     data = load("digits")
     assert data.train_x.shape == (1437, 8, 8) and data.test_x.shape == (360, 8, 8)
@@ -225,8 +335,10 @@ def test_event_coding():
 
 @pytest.mark.data
 @pytest.mark.skipif(not os.environ.get("TERNSPIKE_DATA"), reason="needs TERNSPIKE_DATA")
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-def test_real_sets(name):
+@pytest.mark.parametrize(("name", "train", "test", "shape"), [
+    ("mnist", 60_000, 10_000, (28, 28)), ("fashion-mnist", 60_000, 10_000, (28, 28)),
+    ("cifar10", 50_000, 10_000, (3, 32, 32)), ("salinas-a", 2674, 2674, (28, 7, 7))])
+def test_real_sets(name, train, test, shape):
     data = load(name)
-    assert data.train_x.shape == (60_000, 28, 28) and data.test_x.shape == (10_000, 28, 28)
-    assert np.bincount(data.train_y).min() > 5000
+    assert (len(data.train_x), len(data.test_x), data.shape) == (train, test, shape)
+    assert np.bincount(data.train_y).min() > train / 20
