@@ -1,9 +1,10 @@
 """Folding: a trained ternary network becomes an `IntegerNetwork`, and what the rounding cost.
 
 In inference a trained layer computes, per output channel and step, a current
-``I = plus * P - minus * N + bias`` from its counts ``P, N``: batch norm's ``g, c`` and the scale of
-the input (1/255 for pixels) give ``plus = |g| a_p s``, ``minus = |g| a_n s``, ``bias = c``, and a
-negative ``g`` swaps the + and - weights. Leak and reset are linear, so that a neuron may be divided
+``I = plus * P - minus * N + bias`` from its counts ``P, N``: batch norm's ``g, c`` and the scale
+of what is counted (1/255 for pixels, divided by the window of average pooling) give
+``plus = |g| a_p s``, ``minus = |g| a_n s``, ``bias = c``, and a negative ``g`` swaps the + and -
+weights. Leak and reset are linear, so that a neuron may be divided
 by any positive unit without changing its spikes. With ``unit = minus / q``::
 
     gain_minus = q            gain_plus = round(plus / unit)
@@ -18,26 +19,40 @@ compared with one another, and in a layer that starts from a membrane other than
 integer machine has one initial membrane a layer. There q is the largest gain.
 
 `shift` is the smallest of each layer whose rounding can't be measured on calibration samples; see
-`RoundingCost.measurable`.
+`RoundingCost.measurable`. Merges have nothing to round.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
+from model.architecture import Architecture, ConvSpec, DenseSpec
 from model.bounds import bits_needed, layer_bounds
 from model.data import Coding
-from model.layers import ReadoutLayer, SpikingLayer, SpikingNetwork, as_inputs
-from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout, Reset
+from model.layers import MergeNeurons, ReadoutLayer, SpikingLayer, SpikingNetwork, as_inputs
+from model.network import (
+    MAX_LEVELS,
+    ConvLayer,
+    DenseLayer,
+    InputCoding,
+    IntegerNetwork,
+    MergeLayer,
+    Readout,
+    Reset,
+)
+from model.neuron import NeuronSettings
+from model.quantise import QuantiserSettings
 
 __all__ = ["FoldError", "FoldReport", "FoldSettings", "LayerFold", "RealLayer", "RoundingCost",
-           "fold", "real_layers", "round_layer", "rounding_cost"]
+           "blank", "fold", "real_layers", "round_layer", "rounding_cost"]
 
 MAX_SHIFT = 7
 GAIN_MAX = 255                       # 8 bits
@@ -48,7 +63,7 @@ CONSTANT_LEVELS = 1 << 12            # resolution of a neuron that has no input
 MOST_CHANGES = 0.01                  # share of the samples
 MOST_NOISE = 0.1
 TINY = 1e-30
-BATCH = 1000
+BATCH = 500
 
 
 class FoldError(ValueError):
@@ -64,7 +79,7 @@ class FoldSettings:
     samples : int
         Training samples on which `train` measures the cost of rounding.
     shifts : tuple of int, optional
-        0..7, one a layer; searched for if not given.
+        0..7, one for each layer that has weights; searched for if not given.
     membrane_bits : int
         The widest membrane. A layer gets the smallest width at which no input can make it
         saturate, if that is not wider.
@@ -92,7 +107,9 @@ class FoldSettings:
 class RealLayer(NamedTuple):
     """A trained layer as real numbers a count; float64 (outputs,) unless stated."""
 
-    signs: np.ndarray                   #: int8 (outputs, inputs) in {-1, 0, 1}
+    spec: DenseSpec | ConvSpec
+    signs: np.ndarray                   #: int8 (outputs, ...) in {-1, 0, 1}
+    source_min: int                     #: smallest count of an input
     source_max: int                     #: largest count of an input
     plus: np.ndarray                    #: >= 0
     minus: np.ndarray                   #: >= 0
@@ -102,12 +119,13 @@ class RealLayer(NamedTuple):
     leak: tuple[int, ...]
     reset: Reset
     z_max: int                          #: largest count of a spike; 1 for a readout layer
+    signed: bool                        #: whether spikes count below 0
     readout: Readout | None
 
 
 @dataclass(frozen=True)
 class LayerFold:
-    """What a layer became."""
+    """What a layer with weights became."""
 
     shift: int
     gain_bits: int
@@ -122,7 +140,7 @@ class RoundingCost:
     """Integer network against the float ternary one, on the same samples."""
 
     samples: int
-    compared: tuple[int, ...]          #: spikes and silences compared, each spiking layer
+    compared: tuple[int, ...]          #: spikes and silences compared, each layer that fires
     mismatches: tuple[int, ...]        #: of them different
     class_changes: int                 #: samples whose class differs
     float_accuracy: float              #: 0..1
@@ -146,16 +164,17 @@ class RoundingCost:
 
 @dataclass(frozen=True)
 class FoldReport:
-    """Widths of every layer and the cost on the calibration samples."""
+    """Widths of every layer with weights and the cost on the calibration samples."""
 
     layers: tuple[LayerFold, ...]
     calibration: RoundingCost
 
 
 class _Reference(NamedTuple):
-    """What the float network does with the samples."""
+    """What the float network does with some of the samples."""
 
-    spikes: tuple[np.ndarray, ...]     # uint8 (samples, steps, neurons), counts
+    inputs: np.ndarray
+    spikes: tuple[np.ndarray, ...]     # int8 (samples, steps, neurons), counts
     logits: np.ndarray                 # float64 (samples, classes)
 
 
@@ -183,14 +202,14 @@ def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.n
     """
     settings = settings or FoldSettings()
     layers = real_layers(model, coding)
-    reference = _execute_float(model, inputs)
+    references = list(_execute_float(model, inputs))
 
     def build(shifts: Sequence[int]) -> tuple[IntegerNetwork, float]:
-        return _integer_network(layers, shifts, model.timesteps, coding, settings, metadata or {})
+        return _integer_network(model, layers, shifts, coding, settings, metadata or {})
 
     def cost(shifts: Sequence[int]) -> RoundingCost:
         network, unit = build(shifts)
-        return _compare(reference, network, unit, inputs, labels)
+        return _compare(references, network, unit, labels)
 
     if settings.shifts is None:
         finest = [_finest_shift(real, model.timesteps, settings) for real in layers]
@@ -208,29 +227,49 @@ def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.n
         if len(shifts) != len(layers):
             raise FoldError(f"{len(shifts)} shifts are given for {len(layers)} layers")
     network, unit = build(shifts)
+    weighted = [number for number, layer in enumerate(network.layers)
+                if not isinstance(layer, MergeLayer)]
     report = FoldReport(
-        tuple(_layer_fold(network, number, shift) for number, shift in enumerate(shifts)),
-        _compare(reference, network, unit, inputs, labels))
+        tuple(_layer_fold(network, number, shift)
+              for number, shift in zip(weighted, shifts, strict=True)),
+        _compare(references, network, unit, labels))
     return network, report
 
 
+def blank(architecture: Architecture, timesteps: int, coding: Coding,
+          neuron: NeuronSettings) -> IntegerNetwork:
+    """Return a network of zeros of a shape, to ask what it would take before it is trained."""
+    model = SpikingNetwork(architecture, timesteps, neuron=neuron, quantiser=QuantiserSettings())
+    for layer in (*model.spiking_layers(), model.readout):
+        nn.init.zeros_(layer.weight)
+    layers = real_layers(model, coding)
+    return _integer_network(model, layers, [0] * len(layers), coding, FoldSettings(), {})[0]
+
+
 def real_layers(model: SpikingNetwork, coding: Coding) -> list[RealLayer]:
-    """Return the layers as real numbers: scales, batch norm and input scale multiplied out.
+    """Return the layers with weights as real numbers: all scales and batch norm multiplied out.
 
     Raises
     ------
     FoldError
         If a layer is not ternary or holds a number that is not finite.
     """
-    real = []
     scale, source_max = (INPUT_SCALE, INPUT_MAX) if coding is Coding.STATIC else (1.0, 1)
-    for number, layer in enumerate([*model.spiking_layers(), model.readout]):
-        real.append(_real_layer(layer, scale, source_max, f"layer {number}"))
-        scale, source_max = 1.0, real[-1].z_max
+    ranges, real = [(0, source_max)], []
+    for number, layer in enumerate([*model.firing_layers(), model.readout]):
+        if not isinstance(layer, MergeNeurons):
+            sources = layer.spec.sources
+            read = [ranges[source + 1] for source in sources]
+            real.append(_real_layer(layer, scale if sources == (-1,) else 1.0,
+                                    min(read)[0], max(high for _, high in read),
+                                    f"layer {number}"))
+        if not isinstance(layer, ReadoutLayer):
+            z_max = layer.neuron.z_max
+            ranges.append((-z_max if layer.neuron.signed else 0, z_max))
     return real
 
 
-def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer, np.ndarray]:
+def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer | ConvLayer, np.ndarray]:
     """Round a layer to integers at a shift.
 
     A channel whose highest level (z_max thresholds), bias or gain would leave its range gets a unit
@@ -239,7 +278,7 @@ def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer, np.ndarray]:
 
     Returns
     -------
-    layer : DenseLayer
+    layer : DenseLayer or ConvLayer
         With membranes of 32 bits.
     unit : float64 (outputs,)
         What 1 stands for in each channel.
@@ -264,12 +303,12 @@ def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer, np.ndarray]:
         return np.rint(values / unit).astype(np.int64)
 
     spiking = real.threshold is not None
-    layer = DenseLayer(
+    layer = real.spec.integer_layer(
         weights=real.signs, gain_plus=rounded(real.plus), gain_minus=rounded(real.minus),
         bias=rounded(real.bias),
         threshold=np.maximum(rounded(threshold), 1) if spiking else rounded(threshold),
         leak=real.leak, reset=real.reset, v_init=int(np.rint(real.v_init / unit[0])),
-        membrane_bits=32, z_max=real.z_max, readout=real.readout)
+        membrane_bits=32, z_max=real.z_max, signed=real.signed, readout=real.readout)
     return layer, unit
 
 
@@ -277,16 +316,16 @@ def rounding_cost(model: SpikingNetwork, network: IntegerNetwork, inputs: np.nda
                   labels: np.ndarray) -> RoundingCost:
     """Compare a folded network with the model that it came from, on any encoded samples."""
     unit = float(network.metadata["readout_unit"])
-    return _compare(_execute_float(model, inputs), network, unit, inputs, labels)
+    return _compare(_execute_float(model, inputs), network, unit, labels)
 
 
-def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, source_max: int,
+def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, source_min: int, source_max: int,
                 where: str) -> RealLayer:
     """Multiply out one layer in float64."""
-    if layer.quantiser is None:
+    codes, norm = layer.codes(), layer.norm
+    if codes is None:
         raise FoldError(f"{where}: weights are full precision; only ternary layers can be folded")
-    codes = layer.quantiser.codes(layer.weight)
-    norm = layer.norm
+    scale /= math.prod(layer.spec.sum_pool)
 
     def exact(tensor: torch.Tensor | None) -> np.ndarray:
         if tensor is None or not bool(torch.isfinite(tensor).all()):
@@ -299,17 +338,24 @@ def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, source_max: in
     plus, minus = (np.abs(slope) * exact(s) * scale for s in (codes.scale_plus, codes.scale_minus))
     flipped = slope < 0
     plus, minus = np.where(flipped, minus, plus), np.where(flipped, plus, minus)
-    signs = np.where(flipped[:, None], -signs, signs).astype(np.int8)
+    signs = np.where(_beside(flipped, signs), -signs, signs).astype(np.int8)
     # A side without weights has no say in the unit, whatever its scale is.
-    plus = np.where((signs > 0).any(1), plus, 0.0)
-    minus = np.where((signs < 0).any(1), minus, 0.0)
+    others = tuple(range(1, signs.ndim))
+    plus = np.where((signs > 0).any(others), plus, 0.0)
+    minus = np.where((signs < 0).any(others), minus, 0.0)
     if isinstance(layer, SpikingLayer):
         threshold = float(exact(layer.firing_threshold()))
         neuron = layer.neuron
-        return RealLayer(signs, source_max, plus, minus, bias, np.full(len(bias), threshold),
-                         neuron.v_init * threshold, neuron.leak, neuron.reset, neuron.z_max, None)
-    return RealLayer(signs, source_max, plus, minus, bias, None, 0.0, layer.leak, Reset.SOFT, 1,
-                     layer.readout)
+        return RealLayer(layer.spec, signs, source_min, source_max, plus, minus, bias,
+                         np.full(len(bias), threshold), neuron.v_init * threshold, neuron.leak,
+                         neuron.reset, neuron.z_max, neuron.signed, None)
+    return RealLayer(layer.spec, signs, source_min, source_max, plus, minus, bias, None, 0.0,
+                     layer.leak, Reset.SOFT, 1, False, layer.readout)
+
+
+def _beside(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return values (outputs,) in a shape that goes with weights (outputs, ...)."""
+    return values.reshape(-1, *[1] * (weights.ndim - 1))
 
 
 def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool) -> np.ndarray:
@@ -324,15 +370,16 @@ def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool) -> n
     return np.take_along_axis(units[:, 0], error.argmin(0)[None], 0)[0]
 
 
-def _membrane_bits(layer: DenseLayer, source_max: int, timesteps: int) -> int:
+def _membrane_bits(layer: DenseLayer | ConvLayer, real: RealLayer, timesteps: int) -> int:
     """Return the width at which no input can make a membrane saturate."""
-    return max(2, layer_bounds(layer, source_max, timesteps).membrane_bits)
+    return max(2, layer_bounds(layer, real.source_max, timesteps,
+                               source_min=real.source_min).membrane_bits)
 
 
-def _sized(layer: DenseLayer, number: int, source_max: int, timesteps: int,
-           settings: FoldSettings) -> DenseLayer:
+def _sized(layer: DenseLayer | ConvLayer, number: int, real: RealLayer, timesteps: int,
+           settings: FoldSettings) -> DenseLayer | ConvLayer:
     """Give a layer its membrane width."""
-    need = _membrane_bits(layer, source_max, timesteps)
+    need = _membrane_bits(layer, real, timesteps)
     if need > settings.membrane_bits and not settings.saturate:
         raise FoldError(f"layer {number}: membranes need {need} bits, the limit is "
                         f"{settings.membrane_bits}, and they may not saturate")
@@ -342,32 +389,45 @@ def _sized(layer: DenseLayer, number: int, source_max: int, timesteps: int,
 def _finest_shift(real: RealLayer, timesteps: int, settings: FoldSettings) -> int:
     """Return the largest shift at which the layer can't saturate, 0 if there is none."""
     for shift in range(MAX_SHIFT, 0, -1):
-        need = _membrane_bits(round_layer(real, shift)[0], real.source_max, timesteps)
+        need = _membrane_bits(round_layer(real, shift)[0], real, timesteps)
         if need <= settings.membrane_bits:
             return shift
     return 0
 
 
-def _integer_network(layers: Sequence[RealLayer], shifts: Sequence[int], timesteps: int,
+def _integer_network(model: SpikingNetwork, layers: Sequence[RealLayer], shifts: Sequence[int],
                      coding: Coding, settings: FoldSettings,
                      metadata: Mapping[str, str]) -> tuple[IntegerNetwork, float]:
     """Round all layers; return the network and the readout's unit."""
     rounded = [round_layer(real, shift) for real, shift in zip(layers, shifts, strict=True)]
-    sized = tuple(_sized(layer, number, real.source_max, timesteps, settings)
-                  for number, (real, (layer, _)) in enumerate(zip(layers, rounded, strict=True)))
     unit = float(rounded[-1][1][0])
+    integer, weighted = [], zip(layers, rounded, strict=True)
+    for number, layer in enumerate([*model.firing_layers(), model.readout]):
+        if isinstance(layer, MergeNeurons):
+            integer.append(_integer_merge(layer, model.timesteps))
+        else:
+            real, (found, _) = next(weighted)
+            integer.append(_sized(found, number, real, model.timesteps, settings))
     static = coding is Coding.STATIC
     network = IntegerNetwork(
         input=InputCoding.STATIC if static else InputCoding.SPIKES,
-        input_bits=8 if static else 1, timesteps=timesteps, layers=sized,
+        input_bits=8 if static else 1, timesteps=model.timesteps, layers=tuple(integer),
         metadata={**metadata, "coding": coding.value, "readout_unit": repr(unit),
-                  "shifts": " ".join(map(str, shifts))})
+                  "shifts": " ".join(map(str, shifts))},
+        input_shape=model.architecture.shape)
     return network, unit
+
+
+def _integer_merge(layer: MergeNeurons, timesteps: int) -> MergeLayer:
+    """Return a merge with room for all that two sources of 15 can leave to a barrier."""
+    most = 2 * MAX_LEVELS * (timesteps if layer.neuron.reset is Reset.SOFT else 1)
+    return layer.spec.integer_layer(z_max=layer.neuron.z_max, signed=layer.neuron.signed,
+                                    membrane_bits=bits_needed(-most, most))
 
 
 def _layer_fold(network: IntegerNetwork, number: int, shift: int) -> LayerFold:
     """Describe a folded layer."""
-    layer = network.layers[number]
+    layer = network.layer(number)
     gain = max(int(layer.gain_plus.max()), int(layer.gain_minus.max()))
     return LayerFold(shift, gain.bit_length(),
                      bits_needed(int(layer.bias.min()), int(layer.bias.max())),
@@ -375,36 +435,44 @@ def _layer_fold(network: IntegerNetwork, number: int, shift: int) -> LayerFold:
                      network.bounds(number).saturates)
 
 
-@torch.no_grad()
-def _execute_float(model: SpikingNetwork, inputs: np.ndarray) -> _Reference:
-    """Run the float network in inference mode."""
+def _execute_float(model: SpikingNetwork, inputs: np.ndarray) -> Iterator[_Reference]:
+    """Run the float network in inference mode, some samples at a time."""
     model.eval()
-    spikes, logits = [], []
     for start in range(0, len(inputs), BATCH):
-        activity = model(as_inputs(inputs[start:start + BATCH]))
-        spikes.append([layer.transpose(0, 1).byte().numpy() for layer in activity.spikes])
-        logits.append(activity.logits.double().numpy())
-    return _Reference(tuple(np.concatenate(layer) for layer in zip(*spikes, strict=True)),
-                      np.concatenate(logits))
+        batch = inputs[start:start + BATCH]
+        with torch.no_grad():
+            activity = model(as_inputs(batch))
+        yield _Reference(
+            batch,
+            tuple(layer.transpose(0, 1).to(torch.int8).flatten(2).numpy()
+                  for layer in activity.spikes),
+            activity.logits.double().numpy())
 
 
-def _compare(reference: _Reference, network: IntegerNetwork, unit: float, inputs: np.ndarray,
+def _compare(references: Iterable[_Reference], network: IntegerNetwork, unit: float,
              labels: np.ndarray) -> RoundingCost:
     """Measure what the integer network does differently."""
     from model.golden import execute
 
-    trace = execute(network, inputs)
-    expected = _centred(reference.logits)
-    error = _centred(trace.readout * (unit / network.timesteps)) - expected
-    classes = reference.logits.argmax(1)
+    compared, mismatches, logits, readout, found = [], [], [], [], []
+    for reference in references:
+        trace = execute(network, reference.inputs)
+        compared.append([layer.size for layer in reference.spikes])
+        mismatches.append([np.count_nonzero(ours != theirs) for ours, theirs
+                           in zip(trace.spikes, reference.spikes, strict=True)])
+        logits.append(reference.logits)
+        readout.append(trace.readout)
+        found.append(trace.classes)
+    expected = _centred(np.concatenate(logits))
+    error = _centred(np.concatenate(readout) * (unit / network.timesteps)) - expected
+    classes, found = np.concatenate(logits).argmax(1), np.concatenate(found)
     return RoundingCost(
         samples=len(labels),
-        compared=tuple(layer.size for layer in reference.spikes),
-        mismatches=tuple(int(np.count_nonzero(ours != theirs)) for ours, theirs
-                         in zip(trace.spikes, reference.spikes, strict=True)),
-        class_changes=int(np.count_nonzero(trace.classes != classes)),
+        compared=tuple(int(count) for count in np.sum(compared, axis=0)),
+        mismatches=tuple(int(count) for count in np.sum(mismatches, axis=0)),
+        class_changes=int(np.count_nonzero(found != classes)),
         float_accuracy=float(np.mean(classes == labels)),
-        integer_accuracy=float(np.mean(trace.classes == labels)),
+        integer_accuracy=float(np.mean(found == labels)),
         logit_noise=float(np.sqrt(np.mean(error**2) / max(np.mean(expected**2), TINY))))
 
 

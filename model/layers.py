@@ -1,12 +1,16 @@
-"""Trainable dense spiking networks, full-precision or ternary.
+"""Trainable spiking networks of dense and convolutional layers, full-precision or ternary.
 
 A layer is ``weights -> batch norm -> neurons``; the last layer's neurons only integrate and their
-membrane is the result. With `Coding.STATIC` the first layer's current is computed once and used at
-every step, as the integer machine does.
+membrane is the result. A merge joins the spikes of two layers. With `Coding.STATIC` the first
+layer's current is computed once and used at every step, as the integer machine does.
+
+Activity is (steps, samples, channels, height, width), of dense layers with maps of 1 by 1; in
+memory the channels come last, where they are next to one another for convolution and batch norm.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.network import Readout
+from model.architecture import Architecture, ConvSpec, DenseSpec, MergeSpec
+from model.network import Merge, Readout, Reset
 from model.neuron import NeuronSettings, leak_factor, run
-from model.quantise import QuantiserSettings, TernaryQuantiser
+from model.quantise import QuantiserSettings, TernaryCodes, TernaryQuantiser
 
-__all__ = ["Activity", "Dense", "ReadoutLayer", "SpikingLayer", "SpikingNetwork", "as_inputs"]
+__all__ = ["Activity", "MergeNeurons", "ReadoutLayer", "SpikingLayer", "SpikingNetwork", "Synapses",
+           "as_inputs"]
 
 SMALLEST_THRESHOLD = 0.05
 
@@ -26,8 +32,10 @@ SMALLEST_THRESHOLD = 0.05
 class Activity(NamedTuple):
     """What a network did with a batch."""
 
-    logits: torch.Tensor                    #: (samples, classes), readout divided by the steps
-    spikes: tuple[torch.Tensor, ...]        #: counts (steps, samples, neurons), each spiking layer
+    #: (samples, classes), readout divided by the steps
+    logits: torch.Tensor
+    #: counts (steps, samples, channels, height, width) of each layer that fires, before its pooling
+    spikes: tuple[torch.Tensor, ...]
 
 
 def as_inputs(encoded: np.ndarray) -> torch.Tensor:
@@ -40,7 +48,7 @@ def as_inputs(encoded: np.ndarray) -> torch.Tensor:
     return values / 255 if values.dim() == 2 else values.transpose(0, 1)
 
 
-class Dense(nn.Module):
+class Synapses(nn.Module):
     """Weights and batch norm: counts of spikes, or pixels, in, current out.
 
     Parameters
@@ -49,37 +57,71 @@ class Dense(nn.Module):
         Ternary weights, or full-precision ones.
     generator : torch.Generator
         Source of the initial weights.
+
+    Members
+    -------
+    weight : parameter, of the specification's `weight_shape`
+    norm : BatchNorm1d
+        Of the channels, or neurons.
     """
 
-    def __init__(self, inputs: int, outputs: int, quantiser: QuantiserSettings | None,
+    def __init__(self, spec: DenseSpec | ConvSpec, quantiser: QuantiserSettings | None,
                  generator: torch.Generator):
         super().__init__()
-        start = torch.randn((outputs, inputs), generator=generator) * (2 / inputs) ** 0.5
+        self.spec = spec
+        start = torch.randn(spec.weight_shape, generator=generator)
+        start *= (2 / start[0].numel()) ** 0.5
         self.weight = nn.Parameter(start)
-        self.norm = nn.BatchNorm1d(outputs)
-        self.quantiser = TernaryQuantiser(quantiser, start) if quantiser else None
+        self.norm = nn.BatchNorm1d(spec.outputs[0])
+        self.quantiser = TernaryQuantiser(quantiser, start.flatten(1)) if quantiser else None
 
-    def current(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the current (..., outputs) that inputs (..., inputs) cause."""
-        weight = self.weight if self.quantiser is None else self.quantiser(self.weight)
-        current = F.linear(inputs, weight)
-        return self.norm(current.flatten(0, -2)).reshape(current.shape)
+    def current(self, source: torch.Tensor) -> torch.Tensor:
+        """Return the current (..., *outputs) that counts (..., channels, height, width) cause."""
+        spec, weight = self.spec, self.weight
+        if self.quantiser is not None:
+            weight = self.quantiser(weight.flatten(1)).view_as(weight)
+        maps = source.flatten(0, -4)
+        if spec.sum_pool != (1, 1):
+            maps = F.avg_pool2d(maps, spec.sum_pool)
+        if isinstance(spec, DenseSpec):
+            sums = F.linear(maps.flatten(1), weight)[:, None, None]
+        else:
+            weight = _lowered(weight, spec).contiguous(memory_format=torch.channels_last)
+            maps = maps.contiguous(memory_format=torch.channels_last)
+            sums = F.conv2d(maps, weight, None, spec.stride, spec.padding, groups=spec.groups)
+            sums = sums.movedim(1, -1)
+        normed = self.norm(sums.reshape(-1, sums.shape[-1])).view(sums.shape)
+        return normed.movedim(-1, 1).unflatten(0, source.shape[:-3])
 
     @torch.no_grad()
-    def warm_start(self, other: Dense) -> None:
+    def codes(self) -> TernaryCodes | None:
+        """Return what a convolution, its depth unrolled, or a matrix is in signs and scales.
+
+        Signs are int8 (outputs, ...) as an integer layer has its weights; None if the weights are
+        not ternary.
+        """
+        if self.quantiser is None:
+            return None
+        signs, *scales = self.quantiser.codes(self.weight.flatten(1))
+        signs = _lowered(signs.view_as(self.weight), self.spec)
+        positions = len(signs) // len(self.weight)
+        return TernaryCodes(signs, *(scale.repeat_interleave(positions) for scale in scales))
+
+    @torch.no_grad()
+    def warm_start(self, other: Synapses) -> None:
         """Copy weights and batch norm; the quantiser starts anew from the copied weights."""
         self.weight.copy_(other.weight)
         self.norm.load_state_dict(other.norm.state_dict())
         if self.quantiser is not None:
-            self.quantiser = TernaryQuantiser(self.quantiser.settings, self.weight)
+            self.quantiser = TernaryQuantiser(self.quantiser.settings, self.weight.flatten(1))
 
 
-class SpikingLayer(Dense):
-    """A dense layer of spiking neurons with one threshold."""
+class SpikingLayer(Synapses):
+    """A layer of spiking neurons with one threshold."""
 
-    def __init__(self, inputs: int, outputs: int, quantiser: QuantiserSettings | None,
+    def __init__(self, spec: DenseSpec | ConvSpec, quantiser: QuantiserSettings | None,
                  neuron: NeuronSettings, generator: torch.Generator):
-        super().__init__(inputs, outputs, quantiser, generator)
+        super().__init__(spec, quantiser, generator)
         self.neuron = neuron
         self.threshold = nn.Parameter(torch.tensor(neuron.threshold),
                                       requires_grad=neuron.learn_threshold)
@@ -88,29 +130,31 @@ class SpikingLayer(Dense):
         """Return the threshold in force, a positive scalar."""
         return self.threshold.clamp(min=SMALLEST_THRESHOLD)
 
-    def forward(self, inputs: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return spikes (steps, samples, outputs) for inputs (steps or none, samples, inputs)."""
-        return run(self.current(inputs), self.firing_threshold(), steps, self.neuron)
+    def forward(self, source: torch.Tensor, steps: int) -> torch.Tensor:
+        """Return spikes (steps, samples, *outputs) for a source of as many steps, or static."""
+        current = self.current(source).movedim(-3, -1)
+        spikes = run(current.flatten(-3), self.firing_threshold(), steps, self.neuron)
+        return spikes.unflatten(-1, current.shape[-3:]).movedim(-1, -3)
 
     @torch.no_grad()
-    def warm_start(self, other: Dense) -> None:
+    def warm_start(self, other: Synapses) -> None:
         """Copy weights, batch norm and threshold."""
         super().warm_start(other)
         if isinstance(other, SpikingLayer):
             self.threshold.copy_(other.threshold)
 
 
-class ReadoutLayer(Dense):
-    """A dense layer whose neurons integrate and never fire; their membrane is read."""
+class ReadoutLayer(Synapses):
+    """A layer whose neurons integrate and never fire; their membrane is read."""
 
-    def __init__(self, inputs: int, outputs: int, quantiser: QuantiserSettings | None,
+    def __init__(self, spec: DenseSpec, quantiser: QuantiserSettings | None,
                  leak: tuple[int, ...], readout: Readout, generator: torch.Generator):
-        super().__init__(inputs, outputs, quantiser, generator)
+        super().__init__(spec, quantiser, generator)
         self.leak, self.readout = leak, readout
 
-    def forward(self, inputs: torch.Tensor, steps: int) -> torch.Tensor:
+    def forward(self, source: torch.Tensor, steps: int) -> torch.Tensor:
         """Return the readout (samples, outputs): the last membrane, or the membranes' sum."""
-        current = self.current(inputs)
+        current = self.current(source).flatten(-3)
         v = total = torch.zeros_like(current if current.dim() == 2 else current[0])
         for t in range(steps):
             v = leak_factor(self.leak) * v + (current if current.dim() == 2 else current[t])
@@ -118,32 +162,73 @@ class ReadoutLayer(Dense):
         return v if self.readout is Readout.LAST else total
 
 
-class SpikingNetwork(nn.Module):
-    """Dense spiking layers and a readout layer.
+class MergeNeurons(nn.Module):
+    """Joins the spikes of two layers; it has no parameters.
+
+    An addition counts what it can. What is too much is lost; with a soft reset (a barrier) it waits
+    in a neuron of threshold 1 for the next step. The gradient passes as if all were counted, so
+    that the way around a block keeps it.
 
     Parameters
     ----------
-    sizes : sequence of int
-        Inputs, hidden layers, classes.
+    neuron : NeuronSettings
+        Of the layers that it joins; its z_max and sign hold for the merge.
+    """
+
+    def __init__(self, spec: MergeSpec, neuron: NeuronSettings):
+        super().__init__()
+        self.spec = spec
+        self.neuron = NeuronSettings(reset=spec.reset, z_max=spec.levels or neuron.z_max,
+                                     signed=neuron.signed)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return the spikes for two of the same shape."""
+        match self.spec.merge:
+            case Merge.OR:
+                return a + b - a * b
+            case Merge.AND_NOT:
+                return (1 - a) * b
+            case Merge.ADD:
+                total = a + b
+                return total + (self._counted(total.detach()) - total.detach())
+
+    def _counted(self, total: torch.Tensor) -> torch.Tensor:
+        """Return what is counted of sums (steps, ...)."""
+        if self.neuron.reset is Reset.SOFT:
+            flat = total.flatten(2)
+            return run(flat, flat.new_ones(()), len(flat), self.neuron).view(total.shape)
+        return total.clamp(-self.neuron.z_max if self.neuron.signed else 0, self.neuron.z_max)
+
+
+class SpikingNetwork(nn.Module):
+    """The layers of an architecture, the last of which is read out.
+
+    Parameters
+    ----------
     quantiser : QuantiserSettings or None
         For ternary weights in all layers.
     seed : int
         Of the initial weights.
     """
 
-    def __init__(self, sizes: tuple[int, ...], timesteps: int, *, neuron: NeuronSettings,
+    def __init__(self, architecture: Architecture, timesteps: int, *, neuron: NeuronSettings,
                  quantiser: QuantiserSettings | None = None, readout: Readout = Readout.LAST,
                  readout_leak: tuple[int, ...] = (), seed: int = 0):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.sizes, self.timesteps = tuple(sizes), timesteps
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-        self.hidden = nn.ModuleList(SpikingLayer(inputs, outputs, quantiser, neuron, generator)
-                                    for inputs, outputs in pairs[:-1])
-        self.readout = ReadoutLayer(*pairs[-1], quantiser, readout_leak, readout, generator)
+        self.architecture, self.timesteps = architecture, timesteps
+        self.hidden = nn.ModuleList(
+            MergeNeurons(spec, neuron) if isinstance(spec, MergeSpec)
+            else SpikingLayer(spec, quantiser, neuron, generator) for spec in architecture.hidden)
+        self.readout = ReadoutLayer(architecture.readout, quantiser, readout_leak, readout,
+                                    generator)
+
+    def firing_layers(self) -> list[SpikingLayer | MergeNeurons]:
+        """Return the layers that fire, merges too, first to last."""
+        return [layer for layer in self.hidden if isinstance(layer, SpikingLayer | MergeNeurons)]
 
     def spiking_layers(self) -> list[SpikingLayer]:
-        """Return the layers that fire, first to last."""
+        """Return the layers that have weights and fire, first to last."""
         return [layer for layer in self.hidden if isinstance(layer, SpikingLayer)]
 
     def forward(self, inputs: torch.Tensor) -> Activity:
@@ -154,14 +239,47 @@ class SpikingNetwork(nn.Module):
         inputs : float
             (samples, inputs), static values in 0..1, or (steps, samples, inputs) spikes.
         """
-        activity, spikes = inputs, []
-        for layer in self.spiking_layers():
-            activity = layer(activity, self.timesteps)
-            spikes.append(activity)
-        return Activity(self.readout(activity, self.timesteps) / self.timesteps, tuple(spikes))
+        spikes, seen = [], [inputs.unflatten(-1, self.architecture.shape)]
+
+        def joined(sources: Sequence[int]) -> torch.Tensor:
+            parts = [seen[source + 1] for source in sources]
+            return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-3)
+
+        for layer in self.firing_layers():
+            spec = layer.spec
+            if isinstance(layer, MergeNeurons):
+                a, b = spec.sources
+                fired = layer(seen[a + 1], seen[b + 1])
+            else:
+                fired = layer(joined(spec.sources), self.timesteps)
+            spikes.append(fired)
+            seen.append(_max_pooled(fired, spec.pool) if isinstance(spec, ConvSpec) else fired)
+        logits = self.readout(joined(self.readout.spec.sources), self.timesteps)
+        return Activity(logits / self.timesteps, tuple(spikes))
 
     def warm_start(self, other: SpikingNetwork) -> None:
-        """Start from the parameters of a network of the same topology."""
+        """Start from the parameters of a network of the same architecture."""
         for layer, source in zip(self.spiking_layers(), other.spiking_layers(), strict=True):
             layer.warm_start(source)
         self.readout.warm_start(other.readout)
+
+
+def _lowered(weight: torch.Tensor, spec: DenseSpec | ConvSpec) -> torch.Tensor:
+    """Return 3-D kernels as 2-D ones, one for each position along the depth; others as they are.
+
+    A 2-D kernel sees all channels, with zeros where the 3-D one would not be.
+    """
+    if isinstance(spec, DenseSpec) or spec.depth is None:
+        return weight
+    unrolled = weight.new_zeros((len(weight), spec.positions, spec.source[0], *spec.kernel))
+    for position in range(spec.positions):
+        start = position * spec.step
+        unrolled[:, position, start:start + spec.depth] = weight
+    return unrolled.flatten(0, 1)
+
+
+def _max_pooled(spikes: torch.Tensor, pool: tuple[int, int]) -> torch.Tensor:
+    """Return the largest of each window of the maps."""
+    if pool == (1, 1):
+        return spikes
+    return F.max_pool2d(spikes.flatten(0, 1), pool).unflatten(0, spikes.shape[:2])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from model.architecture import Architecture, ArchitectureError, parse
 from model.calibrate import CalibrationSettings
 from model.data import Coding, Dataset
 from model.fold import FoldSettings
-from model.network import Readout
+from model.network import MAX_LEVELS, Merge, Readout
 from model.neuron import NeuronSettings
 from model.quantise import QuantiserSettings
+from model.surrogate import Surrogate
 
-__all__ = ["RECIPES", "Recipe", "RecipeError", "Schedule", "parse_arch"]
+__all__ = ["COUNTS", "RECIPES", "Recipe", "RecipeError", "Schedule"]
 
 MAX_TIMESTEPS = 4096
 
@@ -53,8 +55,10 @@ class Recipe:
 
     Parameters
     ----------
+    dataset : str
+        The data set that it is for, as `model.data.load` calls it.
     arch : str
-        Sizes from input to classes, as ``784-256-10``.
+        The layers, as ``784-256-10``: see `model.architecture`.
     timesteps : int
     teacher, student : Schedule
         Of the full-precision and of the ternary network.
@@ -67,8 +71,12 @@ class Recipe:
         Augmentation: images move by up to so many pixels, both ways, each time they are seen.
     mirror : bool
         Augmentation: half of the images are mirrored left to right.
+    bfloat16 : bool
+        Whether training computes currents and membranes in 16 bits: faster for convolutions where
+        the processor can do it. Weights, folding and accuracies stay in 32 bits.
     """
 
+    dataset: str
     arch: str
     timesteps: int
     teacher: Schedule
@@ -84,9 +92,21 @@ class Recipe:
     label_smoothing: float = 0.0
     shift: int = 0
     mirror: bool = False
+    bfloat16: bool = False
 
     def __post_init__(self):
-        parse_arch(self.arch)
+        try:
+            merges = self.architecture.merges
+        except ArchitectureError as error:
+            raise RecipeError(str(error)) from None
+        binary = self.neuron.z_max == 1 and not self.neuron.signed
+        for merge in merges:
+            if merge.merge is not Merge.ADD and not binary:
+                raise RecipeError(f"Architecture {self.arch} merges by {merge.merge.value}, which "
+                                  f"takes binary spikes, not counts of {self.neuron.levels}")
+            if (merge.levels or 1) > MAX_LEVELS:
+                raise RecipeError(f"Architecture {self.arch} merges into counts of up to "
+                                  f"{merge.levels}, more than {MAX_LEVELS}")
         if not 1 <= self.timesteps <= MAX_TIMESTEPS:
             raise RecipeError(f"Time steps must be 1 to {MAX_TIMESTEPS}, not {self.timesteps!r}")
         if self.batch < 2:
@@ -97,63 +117,104 @@ class Recipe:
             raise RecipeError(f"Shift must not be negative, not {self.shift!r}")
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """The sizes of `arch`."""
-        return parse_arch(self.arch)
+    def architecture(self) -> Architecture:
+        """What `arch` says."""
+        return parse(self.arch)
 
     def check(self, dataset: Dataset) -> None:
         """Raise `RecipeError` unless the recipe fits the data set."""
-        inputs, classes = dataset.inputs(self.coding), dataset.classes
-        if self.sizes[0] != inputs:
-            raise RecipeError(f"Architecture {self.arch} has {self.sizes[0]} inputs, but samples "
-                              f"of {dataset.name} have {inputs} values {dataset.shape}")
-        if self.sizes[-1] != classes:
-            raise RecipeError(f"Architecture {self.arch} has {self.sizes[-1]} outputs, but "
+        architecture, classes = self.architecture, dataset.classes
+        shape = dataset.shape[1:] if self.coding is Coding.EVENTS else dataset.shape
+        if architecture.inputs != math.prod(shape):
+            raise RecipeError(f"Architecture {self.arch} has {architecture.inputs} inputs, but "
+                              f"samples of {dataset.name} have {math.prod(shape)} values "
+                              f"{dataset.shape}")
+        if not architecture.takes(shape):
+            raise RecipeError(f"Architecture {self.arch} takes maps {architecture.shape}, but "
+                              f"samples of {dataset.name} have shape {dataset.shape}")
+        if architecture.classes != classes:
+            raise RecipeError(f"Architecture {self.arch} has {architecture.classes} outputs, but "
                               f"{dataset.name} has {classes} classes")
         if len(dataset.train_x) < 2:
             raise RecipeError(f"{dataset.name} has one training sample; batch norm needs two")
         if self.coding is Coding.EVENTS and dataset.shape[0] != self.timesteps:
             raise RecipeError(f"The recipe has {self.timesteps} time steps, but the events of "
                               f"{dataset.name} have {dataset.shape[0]}")
-        if (self.shift or self.mirror) and len(dataset.shape) != 2:
-            raise RecipeError(f"Shifting and mirroring need images (height, width), but samples "
-                              f"of {dataset.name} have shape {dataset.shape}")
+        if (self.shift or self.mirror) and len(dataset.shape) not in (2, 3):
+            raise RecipeError(f"Shifting and mirroring need images (height, width) or (channels, "
+                              f"height, width), but samples of {dataset.name} have shape "
+                              f"{dataset.shape}")
 
 
-def parse_arch(arch: str) -> tuple[int, ...]:
-    """Return the sizes of an architecture such as ``784-256-10``.
+#: Neurons of convolutional networks of one step: all is in the counts, and batch norm alone decides
+#: how much of a current a threshold is. Their surrogate is the fastest.
+COUNTS = NeuronSettings(z_max=3, learn_threshold=False, surrogate=Surrogate.RECTANGLE)
 
-    Raises
-    ------
-    RecipeError
-        If there are fewer than two sizes or one is not a positive integer.
-    """
-    parts = arch.split("-")
-    if len(parts) < 2 or not all(part.isascii() and part.isdigit() and int(part) > 0
-                                 for part in parts):
-        raise RecipeError(f"Architecture must be positive sizes from input to classes, such as "
-                          f"784-256-10, not {arch!r}")
-    return tuple(int(part) for part in parts)
-
-
-#: The shipped recipes, named after the data set that each is for.
+#: The shipped recipes: one named after each data set, and the convolutional ones.
 RECIPES = {
     "digits": Recipe(
-        arch="64-256-256-10", timesteps=4, batch=128, label_smoothing=0.1,
+        dataset="digits", arch="64-256-256-10", timesteps=4, batch=128, label_smoothing=0.1,
         teacher=Schedule(epochs=60, rate=6e-3, decay=0.1),
         student=Schedule(epochs=60, rate=6e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
     ),
     "mnist": Recipe(
-        arch="784-256-10", timesteps=4, batch=512, shift=2, label_smoothing=0.1,
+        dataset="mnist", arch="784-256-10", timesteps=4, batch=512, shift=2, label_smoothing=0.1,
         teacher=Schedule(epochs=20, rate=6e-3, decay=0.1),
         student=Schedule(epochs=60, rate=6e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
     ),
     "fashion-mnist": Recipe(
-        arch="784-256-10", timesteps=4, batch=512, shift=1, mirror=True, label_smoothing=0.1,
+        dataset="fashion-mnist", arch="784-256-10", timesteps=4, batch=512, shift=1, mirror=True,
+        label_smoothing=0.1,
         teacher=Schedule(epochs=20, rate=6e-3, decay=0.1),
         student=Schedule(epochs=60, rate=6e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
+    ),
+    "mnist-conv": Recipe(
+        dataset="mnist", arch="1x28x28-16C5S2-64C3S2-64C3S2-10", timesteps=1, neuron=COUNTS,
+        shift=2, label_smoothing=0.1,
+        teacher=Schedule(epochs=8, rate=5e-3, decay=0.1),
+        student=Schedule(epochs=16, rate=5e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
+    ),
+    "cifar10-conv": Recipe(
+        dataset="cifar10", arch="3x32x32-32C3-64C3S2-64C3-128C3S2-128C3-256C3S2-10", timesteps=1,
+        neuron=COUNTS, batch=128, shift=2, mirror=True, bfloat16=True,
+        teacher=Schedule(epochs=4, rate=3e-3, decay=0.05),
+        student=Schedule(epochs=14, rate=3e-3, decay=0.05),
+        calibration=CalibrationSettings(beta=0, distillation=0),
+        fold=FoldSettings(samples=1000),
+    ),
+    "fashion-conv": Recipe(
+        dataset="fashion-mnist", arch="1x28x28-32C5S2-64C3S2-128C3S2-10", timesteps=1,
+        neuron=COUNTS, shift=1, mirror=True, label_smoothing=0.1,
+        teacher=Schedule(epochs=8, rate=5e-3, decay=0.1),
+        student=Schedule(epochs=20, rate=5e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
+    ),
+    "salinas-a": Recipe(
+        dataset="salinas-a", arch="28x7x7-8C3D7/3-64C3S2-64C3S2-6", timesteps=1, neuron=COUNTS,
+        batch=64, mirror=True,
+        teacher=Schedule(epochs=15, rate=3e-3, decay=0.1),
+        student=Schedule(epochs=30, rate=3e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
     ),
 }
+
+#: Thirteen layers, trained once with each merge: ``mnist-residual-or`` and so on.
+for merge in ("add3", "barrier3", "or", "iand"):
+    RECIPES[f"mnist-residual-{merge}"] = Recipe(
+        dataset="mnist", arch=f"1x28x28-16C5S2-R32S2({merge})-R64S2({merge})-R64({merge})-10",
+        timesteps=2, shift=2, label_smoothing=0.1,
+        teacher=Schedule(epochs=3, rate=5e-3, decay=0.1),
+        student=Schedule(epochs=5, rate=5e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
+    )

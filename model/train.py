@@ -68,7 +68,8 @@ class _Augmenter:
             samples = shifted(samples, recipe.shift, self.generator)
         if recipe.mirror:
             chosen = torch.rand(len(samples), generator=self.generator) < 0.5
-            samples = torch.where(chosen[:, None, None], samples.flip(2), samples)
+            flags = chosen.view(-1, *[1] * (samples.dim() - 1))
+            samples = torch.where(flags, samples.flip(-1), samples)
         seed = 0
         if recipe.coding is Coding.RATE:
             seed = int(torch.randint(1 << 31, (), generator=self.generator))
@@ -76,11 +77,15 @@ class _Augmenter:
 
 
 def shifted(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
-    """Return images (samples, height, width), each moved by up to `most` pixels on a 0 ground."""
-    samples, height, width = images.shape
-    windows = F.pad(images, (most,) * 4).unfold(1, height, 1).unfold(2, width, 1)
+    """Return images (samples, ..., height, width), each moved by up to `most` pixels.
+
+    What comes in at the border is 0.
+    """
+    samples, *_, height, width = images.shape
+    maps = images.view(samples, -1, height, width)
+    windows = F.pad(maps, (most,) * 4).unfold(2, height, 1).unfold(3, width, 1)
     down, right = torch.randint(2 * most + 1, (2, samples), generator=generator)
-    return windows[torch.arange(samples), down, right]
+    return windows[torch.arange(samples), :, down, right].view(images.shape)
 
 
 @torch.no_grad()
@@ -111,8 +116,9 @@ def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Sched
     labels = torch.from_numpy(np.array(dataset.train_y))
     batch = min(recipe.batch, len(samples))
     steps = len(samples) // batch
-    matrices = [p for p in model.parameters() if p.dim() == 2]
-    others = [p for p in model.parameters() if p.dim() != 2 and p.requires_grad]
+    matrices = [layer.weight for layer in (*model.spiking_layers(), model.readout)]
+    decayed = {id(weight) for weight in matrices}
+    others = [p for p in model.parameters() if id(p) not in decayed and p.requires_grad]
     optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": schedule.decay},
                                    {"params": others, "weight_decay": 0.0}], lr=schedule.rate)
     rate = torch.optim.lr_scheduler.LambdaLR(
@@ -127,7 +133,8 @@ def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Sched
             chosen = order[step * batch:(step + 1) * batch]
             inputs = augment(samples[chosen])
             done = (epoch * steps + step) / (schedule.epochs * steps)
-            loss = _loss(model, inputs, labels[chosen], recipe, teacher, done)
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+                loss = _loss(model, inputs, labels[chosen], recipe, teacher, done)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -174,7 +181,7 @@ def _train(recipe: Recipe, dataset: Dataset, seed: int,
         return tell
 
     def build(ternary: bool, seed: int) -> SpikingNetwork:
-        return SpikingNetwork(recipe.sizes, recipe.timesteps, neuron=recipe.neuron,
+        return SpikingNetwork(recipe.architecture, recipe.timesteps, neuron=recipe.neuron,
                               quantiser=recipe.quantiser if ternary else None,
                               readout=recipe.readout, readout_leak=recipe.readout_leak, seed=seed)
 
@@ -226,7 +233,7 @@ def _loss(model: SpikingNetwork, inputs: torch.Tensor, labels: torch.Tensor, rec
           teacher: SpikingNetwork | None, done: float) -> torch.Tensor:
     """Return the training loss of a batch; `done` is the share of the schedule behind it."""
     activity = model(inputs)
-    loss = F.cross_entropy(activity.logits, labels, label_smoothing=recipe.label_smoothing)
+    loss = F.cross_entropy(activity.logits.float(), labels, label_smoothing=recipe.label_smoothing)
     settings: CalibrationSettings = recipe.calibration
     if teacher is None or not settings.needs_teacher:
         return loss

@@ -33,15 +33,19 @@ class Coding(enum.StrEnum):
 
 Network = Annotated[Path, typer.Argument(
     metavar="NETWORK", help="Network file, as `ternspike train` writes it.")]
-TrainingSet = Annotated[str, typer.Option(
-    "--dataset", metavar="NAME",
-    help="digits, mnist, fashion-mnist, or an .npz file with train_x, train_y, test_x, test_y.")]
+TrainingSet = Annotated[str | None, typer.Option(
+    "--dataset", metavar="NAME", show_default=False,
+    help="digits, mnist, fashion-mnist, cifar10, salinas-a, or an .npz file with train_x, train_y, "
+         "test_x, test_y. Default: the recipe's, or digits.")]
+RecipeName = Annotated[str | None, typer.Option(
+    "--recipe", metavar="NAME", show_default=False,
+    help="How to train, such as mnist-conv or cifar10-conv. Default: as the data set is called.")]
 TestSet = Annotated[str | None, typer.Option(
     "--dataset", metavar="NAME", show_default=False,
     help="As for train. Default: the one that the network was trained on.")]
 Data = Annotated[Path | None, typer.Option(
     "--data", metavar="DIR", show_default=False,
-    help="Folder of MNIST/raw and FashionMNIST/raw. Default: $TERNSPIKE_DATA.")]
+    help="Folder of MNIST/raw and the other sets. Default: $TERNSPIKE_DATA.")]
 Samples = Annotated[int | None, typer.Option(
     "--samples", min=1, show_default=False, help="First so many test samples. Default: all.")]
 Core = Annotated[str, typer.Option(
@@ -52,8 +56,9 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything that is 
 Json = Annotated[Path | None, typer.Option(
     "--json", metavar="FILE", show_default=False, help="Write the result as JSON, too.")]
 Arch = Annotated[str | None, typer.Option(
-    "--arch", metavar="SIZES", show_default=False,
-    help="Inputs, hidden layers, classes, as 784-256-10. Default: the recipe's.")]
+    "--arch", metavar="LAYERS", show_default=False,
+    help="Inputs, hidden layers, classes, as 784-256-10 or 1x28x28-16C5S2-64C3S2-10. Default: the "
+         "recipe's.")]
 Timesteps = Annotated[int | None, typer.Option(
     "--timesteps", min=1, show_default=False, help="Steps of a sample. Default: the recipe's.")]
 Levels = Annotated[int | None, typer.Option(
@@ -92,9 +97,9 @@ def _before(
 
 @app.command()
 def demo(
-    dataset: TrainingSet = "digits", data: Data = None, core: Core = "medium",
-    samples: Samples = None, jobs: Jobs = 2, seed: Seed = 1, arch: Arch = None,
-    timesteps: Timesteps = None, epochs: Epochs = None,
+    dataset: TrainingSet = None, data: Data = None, recipe: RecipeName = None,
+    core: Core = "medium", samples: Samples = None, jobs: Jobs = 2, seed: Seed = 1,
+    arch: Arch = None, timesteps: Timesteps = None, epochs: Epochs = None,
     output: Annotated[Path, typer.Option(
         "--output", "-o", metavar="DIR", help="Folder of the results.")] = Path("build/demo"),
     json: Json = None,
@@ -103,15 +108,15 @@ def demo(
     from ternspike import commands
     from ternspike.training import Changes
 
-    commands.demo(dataset, data, Changes(arch, timesteps, epochs), core=core, count=samples,
-                  jobs=jobs, seed=seed, folder=output, json=json)
+    commands.demo(dataset, data, Changes(recipe, arch, timesteps, epochs), core=core,
+                  count=samples, jobs=jobs, seed=seed, folder=output, json=json)
 
 
 @app.command()
 def train(
     output: Annotated[Path, typer.Option(
         "--output", "-o", metavar="FILE", help="The network file to write.")],
-    dataset: TrainingSet = "digits", data: Data = None, arch: Arch = None,
+    dataset: TrainingSet = None, data: Data = None, recipe: RecipeName = None, arch: Arch = None,
     timesteps: Timesteps = None, levels: Levels = None, epochs: Epochs = None,
     coding: Annotated[Coding | None, typer.Option(
         "--coding", show_default=False,
@@ -125,7 +130,8 @@ def train(
     from ternspike import commands
     from ternspike.training import Changes
 
-    changes = Changes(arch, timesteps, epochs, coding and coding.value, calibration, levels)
+    changes = Changes(recipe, arch, timesteps, epochs, coding and coding.value, calibration,
+                      levels)
     commands.train(dataset, data, changes, seed=seed, output=output, json=json)
 
 

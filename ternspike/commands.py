@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,17 +37,18 @@ class MismatchError(RuntimeError):
 
 
 def demo(
-    dataset: str, data: Path | None, changes: Changes, *, core: str, count: int | None,
+    dataset: str | None, data: Path | None, changes: Changes, *, core: str, count: int | None,
     jobs: int, seed: int, folder: Path, json: Path | None,
 ) -> None:
     """Train, simulate, report; all results go to ``folder``."""
-    from ternspike.training import choose_recipe
+    from ternspike.training import choose_recipe, dataset_name
 
     folder.mkdir(parents=True, exist_ok=True)
     network_file, report, numbers = (
         folder / name for name in ("network.safetensors", "report.html", "report.json"))
     check_outputs(network_file, report, numbers, json)
     parameters = parse_core(core)
+    dataset = dataset_name(dataset, changes)
     samples = load(dataset, data)
     recipe = choose_recipe(samples, changes)
     _check_size(recipe, parameters)
@@ -59,21 +61,22 @@ def demo(
     summary = _summary(evaluation, seed) | {"fold": trained.summary["fold"]}
     write_json(numbers, summary)
     write_json(json, summary)
-    write_text(report, _report(evaluation, summary, _demo_command(dataset, summary, changes)))
+    command = _demo_command(dataset, recipe, summary, changes)
+    write_text(report, _report(evaluation, summary, command))
     tables.evaluation(summary)
     console.note(f"Report: {report}")
     _require_equal(summary)
 
 
 def train(
-    dataset: str, data: Path | None, changes: Changes, *, seed: int, output: Path,
+    dataset: str | None, data: Path | None, changes: Changes, *, seed: int, output: Path,
     json: Path | None,
 ) -> None:
     """Train a network and write it."""
-    from ternspike.training import choose_recipe
+    from ternspike.training import choose_recipe, dataset_name
 
     check_outputs(output, json)
-    samples = load(dataset, data)
+    samples = load(dataset_name(dataset, changes), data)
     trained = _train(choose_recipe(samples, changes), samples, seed)
     trained.network.save(output)
     write_json(json, trained.summary)
@@ -189,12 +192,14 @@ def _report(evaluation: Evaluation, summary: dict[str, Any], command: str) -> st
     return render(evaluation, summary, command)
 
 
-def _demo_command(dataset: str, summary: Mapping[str, Any], changes: Changes) -> str:
+def _demo_command(dataset: str, recipe: Recipe, summary: Mapping[str, Any],
+                  changes: Changes) -> str:
     """Return what to type to see the same numbers again."""
+    named = f" --recipe {changes.recipe}" if changes.recipe else ""
     epochs = f" --epochs {changes.epochs}" if changes.epochs else ""
-    return (f"ternspike demo --dataset {dataset}{'' if dataset == 'digits' else ' --data DIR'} "
-            f"--core {summary['core']['name']} --samples {summary['samples']} "
-            f"--arch {summary['arch']} --timesteps {summary['timesteps']}{epochs} "
+    return (f"ternspike demo --dataset {dataset}{'' if dataset == 'digits' else ' --data DIR'}"
+            f"{named} --core {summary['core']['name']} --samples {summary['samples']} "
+            f"--arch {quote(recipe.arch)} --timesteps {summary['timesteps']}{epochs} "
             f"--seed {summary['seed']}")
 
 
@@ -208,23 +213,10 @@ def _require_equal(summary: Mapping[str, Any]) -> None:
 def _check_size(recipe: Recipe, parameters: CoreParameters) -> None:
     """Raise before the training if no network of the recipe's shape fits the core."""
     from mapping.program import compile_network
-    from model.data import Coding
-    from model.network import DenseLayer
+    from model.fold import blank
 
-    def blank(inputs: int, outputs: int, last: bool) -> DenseLayer:
-        zeros = np.zeros(outputs, np.int32)
-        return DenseLayer(
-            np.zeros((outputs, inputs), np.int8), zeros, zeros, zeros,
-            zeros if last else zeros + 1, membrane_bits=2,
-            z_max=1 if last else recipe.neuron.z_max, readout=recipe.readout if last else None)
-
-    static = recipe.coding is Coding.STATIC
-    last = len(recipe.sizes) - 2
-    layers = tuple(blank(inputs, outputs, number == last) for number, (inputs, outputs)
-                   in enumerate(zip(recipe.sizes, recipe.sizes[1:], strict=False)))
-    compile_network(IntegerNetwork(
-        InputCoding.STATIC if static else InputCoding.SPIKES, 8 if static else 1,
-        recipe.timesteps, layers), parameters)
+    compile_network(blank(recipe.architecture, recipe.timesteps, recipe.coding, recipe.neuron),
+                    parameters)
 
 
 def _dataset_name(network: IntegerNetwork, given: str | None) -> str:

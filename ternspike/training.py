@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from model.recipes import Recipe
     from model.train import Progress, TrainingResult
 
-__all__ = ["Changes", "Trained", "choose_recipe", "train_network"]
+__all__ = ["Changes", "Trained", "choose_recipe", "dataset_name", "train_network"]
 
 #: The recipe for data sets that have none, and the hidden layer that they get.
 DEFAULT_RECIPE = "digits"
@@ -24,8 +24,9 @@ DEFAULT_HIDDEN = 128
 
 @dataclass(frozen=True)
 class Changes:
-    """What a user may change of a recipe; None leaves it as it is."""
+    """Which recipe a user wants, and what is changed of it; None leaves it as it is."""
 
+    recipe: str | None = None
     arch: str | None = None
     timesteps: int | None = None
     epochs: int | None = None
@@ -42,20 +43,33 @@ class Trained:
     summary: dict[str, Any]
 
 
-def choose_recipe(dataset: Dataset, changes: Changes) -> Recipe:
-    """Return the data set's recipe, or the general one, with the changes.
+def dataset_name(given: str | None, changes: Changes) -> str:
+    """Return the data set that is given, or the one that the wanted recipe is for.
 
     Raises
     ------
     RecipeError
-        If a change is not possible, or the recipe does not fit the data set.
+        If there is no such recipe.
+    """
+    return given or _recipe(changes.recipe or DEFAULT_RECIPE).dataset
+
+
+def choose_recipe(dataset: Dataset, changes: Changes) -> Recipe:
+    """Return the wanted recipe, the data set's, or the general one, with the changes.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such recipe, a change is not possible, or the recipe does not fit the data
+        set.
     """
     from model.recipes import RECIPES
 
-    recipe = RECIPES.get(dataset.name, RECIPES[DEFAULT_RECIPE])
+    known = changes.recipe is not None or dataset.name in RECIPES
+    recipe = _recipe(changes.recipe or (dataset.name if known else DEFAULT_RECIPE))
     coding = recipe.coding if changes.coding is None else Coding(changes.coding)
     arch = changes.arch
-    if arch is None and dataset.name not in RECIPES:
+    if arch is None and not known:
         arch = f"{dataset.inputs(coding)}-{DEFAULT_HIDDEN}-{dataset.classes}"
     if changes.epochs is not None:
         recipe = replace(recipe, teacher=replace(recipe.teacher, epochs=changes.epochs),
@@ -68,6 +82,15 @@ def choose_recipe(dataset: Dataset, changes: Changes) -> Recipe:
                      neuron=replace(recipe.neuron, z_max=changes.levels or recipe.neuron.z_max))
     recipe.check(dataset)
     return recipe
+
+
+def _recipe(name: str) -> Recipe:
+    """Return a recipe by its name."""
+    from model.recipes import RECIPES, RecipeError
+
+    if name not in RECIPES:
+        raise RecipeError(f"Unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+    return RECIPES[name]
 
 
 def train_network(
@@ -124,6 +147,8 @@ def _float_activity(result: TrainingResult, dataset: Dataset) -> list[float]:
     with torch.no_grad():
         for batch in batches:
             spikes = result.float_model(as_inputs(encoded[batch])).spikes
-            totals.append([level_planes(layer.byte().numpy(), recipe.neuron.z_max).mean()
-                           * len(batch) for layer in spikes])
+            totals.append([
+                level_planes(fired.numpy(), layer.neuron.z_max, layer.neuron.signed).mean()
+                * len(batch)
+                for layer, fired in zip(result.float_model.firing_layers(), spikes, strict=True)])
     return [float(total) for total in np.sum(totals, axis=0) / len(encoded)]

@@ -132,6 +132,23 @@ def test_train_counts(ternspike, tmp_path):
     assert ternspike("train", "--levels", 16, "-o", net)[0] == 2
 
 
+def test_train_by_a_recipe(ternspike, tmp_path):
+    """Its data set is known, and what is given beside it changes it."""
+    net, numbers = tmp_path / "net.safetensors", tmp_path / "train.json"
+    code, _, err = ternspike("train", "--recipe", "digits", "--arch", "1x8x8-4C3S2-R4(or)-10",
+                             "--epochs", 1, "-o", net, "--json", numbers)
+    assert code == 0, err
+    summary, network = json.loads(numbers.read_text()), IntegerNetwork.load(net)
+    assert summary["dataset"] == "digits" and network.input_shape == (1, 8, 8)
+    assert summary["arch"] == network.metadata["arch"] == "1x8x8-4C3S2-R4(or)-10"
+    assert len(network.layers) == 5 and len(summary["fold"]["shifts"]) == 4
+    assert len(network.metadata["activity_float"].split()) == 4
+    refused(ternspike("train", "--recipe", "dance", "-o", net),
+            "Unknown recipe 'dance'; known: digits, mnist")
+    refused(ternspike("train", "--recipe", "mnist-conv", "--dataset", "digits", "-o", net),
+            "has 784 inputs, but samples of digits have 64 values")
+
+
 def test_train_own_data_with_spikes(ternspike, tmp_path):
     rng = np.random.default_rng(2)
     labels = np.arange(60) % 3

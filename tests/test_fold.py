@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.architecture import DenseSpec, parse
 from model.data import Coding
 from model.fold import (
     FoldError,
@@ -35,9 +36,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def network(*, sizes=(20, 16, 12, 5), neuron=None, timesteps=4, **changes) -> SpikingNetwork:
+def network(*, arch="20-16-12-5", neuron=None, timesteps=4, **changes) -> SpikingNetwork:
     """Return a ternary network whose batch norms have seen something, some slopes negative."""
-    model = SpikingNetwork(sizes, timesteps, neuron=neuron or NeuronSettings(),
+    model = SpikingNetwork(parse(arch), timesteps, neuron=neuron or NeuronSettings(),
                            quantiser=QuantiserSettings(), seed=SEED, **changes)
     generator = torch.Generator().manual_seed(SEED)
     for layer in [*model.spiking_layers(), model.readout]:
@@ -68,10 +69,12 @@ def spikes(samples: int = 200, steps: int = 4, inputs: int = 20) -> tuple[np.nda
 def exact_layer(**changes) -> RealLayer:
     """Return four channels whose units are 1/8, 1/8, 1/4 and that of a constant neuron."""
     values = RealLayer(
-        signs=np.array([[1, -1, 0], [1, 1, -1], [-1, 1, 1], [0, 0, 0]], np.int8), source_max=1,
+        spec=DenseSpec((3, 1, 1), 4, (-1,)),
+        signs=np.array([[1, -1, 0], [1, 1, -1], [-1, 1, 1], [0, 0, 0]], np.int8), source_min=0,
+        source_max=1,
         plus=np.array([1.5, 0.5, 1.0, 0.0]), minus=np.array([1.0, 1.0, 2.0, 0.0]),
         bias=np.array([0.25, -0.25, 0.75, 1.0]), threshold=np.array([1.0, 2.0, 0.5, 2.0]),
-        v_init=0.0, leak=(), reset=Reset.SOFT, z_max=1, readout=None)
+        v_init=0.0, leak=(), reset=Reset.SOFT, z_max=1, signed=False, readout=None)
     return values._replace(**changes)
 
 
@@ -165,7 +168,7 @@ def test_real_layers_are_the_float_network():
         assert (real.plus >= 0).all() and (real.minus >= 0).all()
         plus, minus = (inputs.astype(float) @ (real.signs == sign).T for sign in (1, -1))
         with torch.no_grad():
-            current = layer.current(as_inputs(inputs)).numpy()
+            current = layer.current(as_inputs(inputs)[..., None, None]).flatten(1).numpy()
         np.testing.assert_allclose(real.plus * plus - real.minus * minus + real.bias, current,
                                    rtol=1e-4, atol=1e-5)
 
@@ -181,7 +184,7 @@ def test_fine_folding_hardly_changes_spikes(reset, leak, readout, z_max):
     settings = FoldSettings(shifts=(7, 7, 7), membrane_bits=32)
     folded, report = fold(model, Coding.STATIC, inputs, labels, settings)
     cost = report.calibration
-    assert folded.layers[0].leak == leak and folded.layers[-1].readout is readout
+    assert folded.layer(0).leak == leak and folded.layers[-1].readout is readout
     assert [layer.z_max for layer in folded.layers] == [z_max, z_max, 1]
     assert cost.compared == (200 * 4 * 16, 200 * 4 * 12)
     assert cost.mismatches[0] < 0.01 * cost.compared[0]
@@ -206,7 +209,7 @@ def test_initial_membrane_is_folded():
     inputs, labels = pixels()
     settings = FoldSettings(shifts=(7, 7, 7), membrane_bits=32)
     folded, report = fold(model, Coding.STATIC, inputs, labels, settings)
-    assert folded.layers[0].v_init > 0 and folded.layers[-1].v_init == 0
+    assert folded.layer(0).v_init > 0 and folded.layer(2).v_init == 0
     assert report.calibration.mismatches[0] < 0.02 * report.calibration.compared[0]
 
 
@@ -238,7 +241,8 @@ def test_report_tells_the_widths_in_use(z_max):
     model = network(neuron=NeuronSettings(z_max=z_max))
     inputs, labels = pixels()
     folded, report = fold(model, Coding.STATIC, inputs, labels)
-    for number, (layer, told) in enumerate(zip(folded.layers, report.layers, strict=True)):
+    for number, told in enumerate(report.layers):
+        layer = folded.layer(number)
         assert max(layer.gain_plus.max(), layer.gain_minus.max()) < 1 << told.gain_bits <= 256
         assert np.abs(layer.bias).max() <= 1 << (told.bias_bits - 1)
         assert layer.threshold.max() < 1 << told.threshold_bits
@@ -300,7 +304,7 @@ def test_refusals():
              FoldSettings(membrane_bits=8, saturate=False))
     with pytest.raises(FoldError, match="2 shifts are given for 3 layers"):
         fold(network(), Coding.STATIC, inputs, labels, FoldSettings(shifts=(4, 4)))
-    full = SpikingNetwork((20, 8, 5), 4, neuron=NeuronSettings())
+    full = SpikingNetwork(parse("20-8-5"), 4, neuron=NeuronSettings())
     with pytest.raises(FoldError, match="layer 0: weights are full precision"):
         fold(full, Coding.STATIC, inputs, labels)
     broken = network()
