@@ -147,7 +147,7 @@ def _check(network: IntegerNetwork, number: int, layer: NeuronLayer, where: Laye
         synapses = np.count_nonzero(layer.weights.reshape(layer.outputs, -1) == sign, axis=1)
         need(f"bits of a count of {kind} synapses (count_width)",
              (int(synapses.max()) * area).bit_length(), p.count_width)
-        need(f"bits of gain_{kind} with the weight of the heaviest plane (gain_width)",
+        need(f"bits of gain_{kind} with the weight of the highest plane (gain_width)",
              (int(gain.max()) * heaviest).bit_length() + 1, p.gain_width)
     bounds = network.bounds(number)
     low, high = int(bounds.current_low.min()), int(bounds.current_high.max())

@@ -55,16 +55,16 @@ CASES = {
     # 2 buffers x 2 rows x 4 groups of 2 planes, and 1 row x 4 groups of hidden spikes.
     "steps in the spike memory": (
         network(9, 6, 5, timesteps=7, gain=3, membrane_bits=9), CORE,
-        "network", "rows of spikes (spike_depth; 2 x 8 for the input of 9 channels in 7 planes, "
-        "the rest for hidden spikes over 7 steps)", 20, 16),
+        "network", "rows of spikes (spike_depth; 2 x 8 for the input, the rest "
+        "for the spikes of hidden layers)", 20, 16),
     "width in the spike memory": (
         network(33, 6, 5, timesteps=2, gain=3, membrane_bits=9), replace(CORE, spike_depth=10),
-        "network", "rows of spikes (spike_depth; 2 x 5 for the input of 33 channels in 2 planes, "
-        "the rest for hidden spikes over 2 steps)", 11, 10),
+        "network", "rows of spikes (spike_depth; 2 x 5 for the input, the rest "
+        "for the spikes of hidden layers)", 11, 10),
     "hidden maps in the spike memory": (
         network(3, 17, 9, 2, timesteps=2, gain=3, membrane_bits=9), replace(CORE, spike_depth=6),
-        "network", "rows of spikes (spike_depth; 2 x 1 for the input of 3 channels in 2 planes, "
-        "the rest for hidden spikes over 2 steps)", 7, 6),
+        "network", "rows of spikes (spike_depth; 2 x 1 for the input, the rest "
+        "for the spikes of hidden layers)", 7, 6),
     "layers": (
         network(3, 2, 2, 2, 2, timesteps=1, gain=3, membrane_bits=9), CORE,
         "network", "layers (program_depth)", 4, 3),
@@ -88,7 +88,7 @@ CASES = {
         "layer 1 (6-5)", "rows of gains up to here (gain_depth)", 8, 7),
     "tiles": (
         network(1, 4097, timesteps=1, gain=3, membrane_bits=9),
-        replace(CORE, banks=1, lanes=1, neurons=1),
+        replace(CORE, banks=1, lanes=1, neurons=1, spike_depth=1 << 13),
         "layer 0 (1-4097)", "tiles of neurons", 4097, 4096),
     "readout": (
         network(4, 7, timesteps=1, gain=3, membrane_bits=9), CORE,
@@ -114,8 +114,8 @@ CASES = {
         "layer 0 (9-6)", "rows of thresholds up to here (neuron_depth)", 12, 11),
     "groups of a static input": (      # 4,095 steps in groups of 2
         network(9, 6, 5, input_bits=2, timesteps=4095, gain=1, threshold=1, membrane_bits=9),
-        replace(CORE, queue_depth=32, spike_depth=1 << 13),
-        "layer 0 (9-6)", "groups of output planes in all steps", 2048, 1771),
+        replace(CORE, queue_depth=64, spike_depth=1 << 13),
+        "layer 0 (9-6)", "groups of output planes in all steps", 2048, 1899),
     "minus gain": (                    # 16 << 3 planes above the lowest
         changed(network(3, 2, input_bits=4, gain=3, membrane_bits=9), 0, gain_minus=ones(2, 16)),
         replace(CORE, current_width=16),
@@ -180,7 +180,7 @@ def test_plan_lays_layers_out_one_after_the_other():
     core = replace(CORE, program_depth=4, spike_depth=64, weight_depth=256, neuron_depth=128,
                    gain_depth=128)
     plan = make_plan(whole, core)
-    for name, size in (("weights", lambda layer: layer.tiles * layer.columns),
+    for name, size in (("weights", lambda layer: layer.walk.words),
                        ("gains", lambda layer: layer.tiles * core.tile_groups),
                        ("biases", lambda layer: 2 * layer.tiles * core.tile_groups),
                        ("thresholds", lambda layer: layer.tiles * core.tile_groups)):
@@ -190,27 +190,26 @@ def test_plan_lays_layers_out_one_after_the_other():
             size(layer) for layer in plan.layers]
 
     # Spikes: both buffers of the input, then maps: a layer reads one while it writes another.
-    def rows(layer):
-        return set(range(layer.destination,
-                         layer.destination + layer.output_rows * layer.output_groups))
+    def rows(of):
+        return set(range(of.base, of.base + of.rows * of.groups))
 
     buffers = set(range(2 * plan.frame_stride))
-    assert plan.frame_stride == plan.frame_rows * 3            # 5 steps in groups of 2
+    assert plan.frame_stride == plan.input.rows * 3            # 5 steps in groups of 2
     for before, after in pairwise(plan.layers):
-        assert before.destination == after.source
-        written = rows(before)
+        assert after.sources == (before.output,)
+        written = rows(before.output)
         assert not written & buffers
         assert max(written) < plan.used["spikes"]
         if after.readout is None:
-            assert not written & rows(after)
+            assert not written & rows(after.output)
 
 
 def test_geometry():
     """By hand: 9 inputs on 2 banks x 4 columns, 6 outputs on 4 lanes and 2 units."""
     first, last = make_plan(FITS, CORE).layers
-    assert (first.rows, first.columns, first.last_columns) == (2, 5, 1)
+    assert (first.sources[0].rows, first.walk.words) == (2, 2 * 5)
     assert (first.tiles, first.last_visits, first.last_lanes) == (2, 1, 2)
-    assert (first.groups, first.last_planes, first.planes) == (2, 2, 1)
+    assert (first.groups, first.sources[0].last_planes, first.planes) == (2, 2, 1)
     assert (last.tiles, last.last_visits, last.last_lanes) == (2, 1, 1)
     assert (first.readout, last.readout) == (None, Readout.LAST)
 
@@ -220,8 +219,10 @@ def test_counted_spikes():
     whole = network(9, 6, 3, timesteps=3, z_max=5)
     core = replace(CORE, spike_depth=64, neuron_depth=128, gain_depth=128)
     first, last = make_plan(whole, core).layers
-    assert (first.planes, first.levels, first.groups, first.output_groups) == (1, 3, 2, 5)
-    assert (last.planes, last.levels, last.groups, last.last_planes) == (3, 1, 5, 1)
+    assert (first.planes, first.levels, first.groups, first.output_groups) == (
+        1, (2, 2, 1), 2, 5)
+    assert (last.planes, last.levels, last.groups, last.sources[0].last_planes) == (
+        3, (1,), 5, 1)
     assert (first.late, last.late) == (True, True)
     rows = first.tiles * core.tile_groups
     assert last.thresholds == 3 * rows
