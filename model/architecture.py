@@ -37,17 +37,19 @@ import re
 from dataclasses import dataclass
 
 from model.network import (
+    MAX_KERNEL,
+    MAX_LAYERS,
     ConvLayer,
     DenseLayer,
     Merge,
     MergeLayer,
     Reset,
+    Shape,
 )
 
 __all__ = ["Architecture", "ArchitectureError", "ConvSpec", "DenseSpec", "LayerSpec", "MergeSpec",
            "parse"]
 
-MAX_KERNEL = 7
 MERGES = {"add": (Merge.ADD, Reset.HARD), "barrier": (Merge.ADD, Reset.SOFT),
           "or": (Merge.OR, Reset.HARD), "iand": (Merge.AND_NOT, Reset.HARD)}
 
@@ -62,7 +64,6 @@ _BLOCK = re.compile(rf"R({_NUMBER})(?:S({_PAIR}))?"
                     rf"\((?:(add|barrier)({_NUMBER})?|(or|iand|cat))\)", re.ASCII)
 
 Pair = tuple[int, int]
-Shape = tuple[int, int, int]
 
 
 class ArchitectureError(ValueError):
@@ -308,11 +309,12 @@ class _Builder:
 
     def conv(self, kernels: int, kernel: Pair, **changes) -> None:
         """Add a convolution."""
-        if max(kernel) > MAX_KERNEL:
-            raise ArchitectureError(f"has a kernel of {kernel[0]} by {kernel[1]}, more than "
-                                    f"{MAX_KERNEL}")
         spec = ConvSpec(self.source(self.sources), kernels, kernel, self.sources, self.pool,
                         **changes)
+        for name, (height, width) in (("kernel", spec.kernel), ("stride", spec.stride)):
+            if max(height, width) > MAX_KERNEL:
+                raise ArchitectureError(f"has a {name} of {height} by {width}, more than "
+                                        f"{MAX_KERNEL}")
         channels = spec.source[0]
         if channels % spec.groups or kernels % spec.groups:
             raise ArchitectureError(f"has {spec.groups} groups, which divide not both of "
@@ -357,6 +359,8 @@ class _Builder:
         if min(spec.seen) < 1:
             raise ArchitectureError(f"leaves nothing of a map of {spec.source[1]} by "
                                     f"{spec.source[2]}")
+        if len(self.layers) == MAX_LAYERS:
+            raise ArchitectureError(f"is more than {MAX_LAYERS} layers")
         self.layers.append(spec)
         self.sources, self.pool = (len(self.layers) - 1,), (1, 1)
 

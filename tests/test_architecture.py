@@ -86,6 +86,8 @@ def test_not_an_architecture(text):
     ("1x8x8-4C3-R4(xor)-10", r"'R4\(xor\)' is not understood"),
     ("1x8x8-4C3-R4(or2)-10", r"'R4\(or2\)' is not understood"),
     ("1x8x8-4C9-10", "'4C9' has a kernel of 9 by 9, more than 7"),
+    ("1x8x8-4C3S1x8-10", "'4C3S1x8' has a stride of 1 by 8, more than 7"),
+    ("1x8x8" + "-4C3" * 64 + "-10", "'10' is more than 64 layers"),
     ("1x8x8-4C3-6C3G4-10", "'6C3G4' has 4 groups, which divide not both of 4 and 6 channels"),
     ("9x8x8-4C3D10-10", "'4C3D10' has a depth of 10; it must be at most the 9 channels below"),
     ("1x8x8-4C3P9-10", "'4C3P9' leaves nothing of a map of 8 by 8"),

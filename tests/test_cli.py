@@ -106,7 +106,7 @@ def test_train(ternspike, tmp_path):
     assert code == 0, err
     assert "accuracy, ternary" in out
     network, summary = IntegerNetwork.load(net), json.loads(numbers.read_text())
-    assert [layer.outputs for layer in network.layers] == [16, 10]
+    assert [network.shape(number)[0] for number in (0, 1)] == [16, 10]
     assert network.timesteps == 2
     assert network.metadata["dataset"] == "digits"
     assert float(network.metadata["accuracy_float"]) == summary["accuracy"]["float"]
