@@ -64,6 +64,9 @@ Timesteps = Annotated[int | None, typer.Option(
 Levels = Annotated[int | None, typer.Option(
     "--levels", min=1, max=15, show_default=False,
     help="Largest count of a spike; 1: binary spikes. Default: the recipe's.")]
+Signed = Annotated[bool | None, typer.Option(
+    "--signed/--unsigned", show_default=False,
+    help="Whether spikes count below 0 too. Default: the recipe's.")]
 Epochs = Annotated[int | None, typer.Option(
     "--epochs", min=1, show_default=False, help="Of each training. Default: the recipe's.")]
 
@@ -117,7 +120,8 @@ def train(
     output: Annotated[Path, typer.Option(
         "--output", "-o", metavar="FILE", help="The network file to write.")],
     dataset: TrainingSet = None, data: Data = None, recipe: RecipeName = None, arch: Arch = None,
-    timesteps: Timesteps = None, levels: Levels = None, epochs: Epochs = None,
+    timesteps: Timesteps = None, levels: Levels = None, signed: Signed = None,
+    epochs: Epochs = None,
     coding: Annotated[Coding | None, typer.Option(
         "--coding", show_default=False,
         help="static: 8-bit values; rate: random spikes; events: spikes. Default: static.")] = None,
@@ -131,7 +135,7 @@ def train(
     from ternspike.training import Changes
 
     changes = Changes(recipe, arch, timesteps, epochs, coding and coding.value, calibration,
-                      levels)
+                      levels, signed)
     commands.train(dataset, data, changes, seed=seed, output=output, json=json)
 
 

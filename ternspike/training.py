@@ -33,6 +33,7 @@ class Changes:
     coding: str | None = None
     calibrate: bool = True
     levels: int | None = None
+    signed: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +78,11 @@ def choose_recipe(dataset: Dataset, changes: Changes) -> Recipe:
     if not changes.calibrate:
         recipe = replace(recipe, calibration=replace(
             recipe.calibration, beta=0.0, distillation=0.0, warm_start=False))
-    recipe = replace(recipe, arch=arch or recipe.arch, coding=coding,
-                     timesteps=changes.timesteps or recipe.timesteps,
-                     neuron=replace(recipe.neuron, z_max=changes.levels or recipe.neuron.z_max))
+    neuron = replace(
+        recipe.neuron, z_max=changes.levels or recipe.neuron.z_max,
+        signed=recipe.neuron.signed if changes.signed is None else changes.signed)
+    recipe = replace(recipe, arch=arch or recipe.arch, coding=coding, neuron=neuron,
+                     timesteps=changes.timesteps or recipe.timesteps)
     recipe.check(dataset)
     return recipe
 

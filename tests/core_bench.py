@@ -137,7 +137,8 @@ class CoreBench:
                 for unit, neuron in enumerate(expected.neuron[n]):
                     name = f"{name}, neuron {neuron}"
                     if neuron >= 0 and level == len(where.levels) - 1:
-                        assert membranes[unit] == trace.membranes[number][sample, step, neuron], name
+                        expects = trace.membranes[number][sample, step, neuron]
+                        assert membranes[unit] == expects, name
                     if neuron >= 0 and where.readout is None:
                         fires = where.levels[level] and planes[sample, step, neuron, plane]
                         assert (spikes >> unit & 1) == fires, name

@@ -132,6 +132,16 @@ def test_train_counts(ternspike, tmp_path):
     assert ternspike("train", "--levels", 16, "-o", net)[0] == 2
 
 
+def test_train_signed_counts(ternspike, tmp_path):
+    net = tmp_path / "net.safetensors"
+    code, _, err = ternspike("train", "--arch", "64-16-10", "--timesteps", 1, "--signed",
+                             "--epochs", 2, "-o", net)
+    assert code == 0, err
+    network = IntegerNetwork.load(net)
+    assert network.source_range(1) == (-1, 1)
+    assert 0 < float(network.metadata["activity_float"]) < 1
+
+
 def test_train_by_a_recipe(ternspike, tmp_path):
     """Its data set is known, and what is given beside it changes it."""
     net, numbers = tmp_path / "net.safetensors", tmp_path / "train.json"
