@@ -68,7 +68,7 @@ class CycleEstimate:
     ----------
     cycles
         ``(samples,)``, from the sample before's last result to this one's; for the first sample,
-        from its first input beat.
+        from its first input beat, which follows the configuration at once.
     bound
         ``(samples,)``, what no schedule of these groups on these banks can beat.
     layers
@@ -171,11 +171,12 @@ class _Model:
         self.span     = times() - 1
         self.row      = times() - 1
         self.settled  = times()
-        # Programs: when the next layer is there for the fetcher, and for the pass walker.
-        self.fetches  = times()
-        self.fires    = times()
+        # Programs: when the next layer is there for the fetcher, and for the pass walker. The first
+        # input beat comes a cycle after the configuration.
         self.fetch_latency = ProgramReader.latency(FetchLayer(self.p))
         self.fire_latency  = ProgramReader.latency(FireLayer(self.p))
+        self.fetches  = times() + self.fetch_latency - 1
+        self.fires    = times() + self.fire_latency - 1
         # Queues: cycle of each bank's last event, events of the held row, when a row was last
         # taken; when rows were written to the memory and left it, and how many.
         self.end      = times(banks) - 1

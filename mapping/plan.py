@@ -188,8 +188,9 @@ def _plan_layer(network: IntegerNetwork, number: int, p: CoreParameters,
     planes = len(sources[0].coding) * (1 if static else layer.window)
     levels = _levels(network, number, maps[number])
     outputs = network.shape(number)[0]
-    last_neurons = (outputs - (path.tiles - 1) * p.lanes if dense or layer.readout is not None
-                    else p.lanes)
+    # A layer that lies as a wider one does may have no neuron in its last tile.
+    flat = dense or layer.readout is not None
+    last_neurons = max(1, outputs - (path.tiles - 1) * p.lanes) if flat else p.lanes
     last_visits = ceil_div(last_neurons, p.neurons)
     neuron_rows = path.tiles * p.tile_groups
     v_init = network.layer(number).v_init

@@ -95,15 +95,16 @@ class Program:
                              f"{inputs.min()}..{inputs.max()}")
         planes = self.input_planes(inputs)
         placed = where.placed(planes.astype(np.uint8), p.banks)
-        beats = np.zeros((*placed.shape[:2], self.plan.frame_beats * p.lanes), np.uint8)
-        beats[..., :placed.shape[2]] = placed
-        by_beat = beats.reshape(len(inputs), -1, p.lanes)
+        beats = self.plan.frame_beats
+        padded = np.zeros((*placed.shape[:2], beats * p.lanes), np.uint8)
+        padded[..., :placed.shape[2]] = placed
+        by_beat = padded.reshape(len(inputs), self.plan.frame_planes * beats, p.lanes)
         return np.packbits(by_beat, axis=-1, bitorder="little")
 
     def input_planes(self, inputs: np.ndarray) -> np.ndarray:
         """Return the bit planes of samples: bool ``(samples, planes, inputs)``."""
-        planes = self.network.planes(-1, np.asarray(inputs))
-        return np.moveaxis(planes, -1, -2).reshape(len(inputs), -1, self.network.inputs)
+        planes = np.moveaxis(self.network.planes(-1, np.asarray(inputs)), -1, -2)
+        return planes.reshape(len(inputs), self.plan.frame_planes, self.network.inputs)
 
 
 def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Program:

@@ -29,8 +29,6 @@ class CoreBench:
         Seed of the stalls.
     image
         First contents of the core; the first network is then not loaded.
-    settle
-        Cycles between a network and its first sample, in which the core reads the first layer.
 
     Attributes
     ----------
@@ -41,10 +39,10 @@ class CoreBench:
         beat, to the sample's own.
     """
 
-    def __init__(self, p, runs, *, stalls=0.0, seed=1, image=None, settle=0):
+    def __init__(self, p, runs, *, stalls=0.0, seed=1, image=None):
         self.core = Core(p, trace=True, image=image)
         self.runs = [(compile_network(whole, p), inputs) for whole, inputs in runs]
-        self.stalls, self.seed, self.image, self.settle = stalls, seed, image, settle
+        self.stalls, self.seed, self.image = stalls, seed, image
         self.results: list[list] = []
         self.cycles: list[list[int]] = []
         self.visits: list[dict] = [{}]
@@ -62,8 +60,6 @@ class CoreBench:
                     ctx, core.config, [{"address": address, "data": value}
                                        for address, value in program.config_writes()],
                     stalls=self.stalls / 3, seed=self.seed)
-                for _ in range(self.settle):
-                    await ctx.tick()
             self.results.append(await self._samples(ctx, program, inputs))
             for _ in range(4):
                 await ctx.tick()

@@ -15,7 +15,7 @@ from sim.pysim import simulate
 
 def core(*, groups=4, **changes):
     return CoreParameters(**{
-        "banks": 1, "lanes": groups, "neurons": 1, "scan": groups, "count_width": 6,
+        "banks": groups, "lanes": groups, "neurons": 1, "scan": 1, "count_width": 6,
         "gain_width": 9, "current_width": 18, "membrane_width": 12, "leak_terms": 2,
         "leak_shift_max": 11, **changes})
 
@@ -47,6 +47,7 @@ class Visit:
     leak: tuple[int, ...] = ()
     limit: int = 0
     threshold: int = 1
+    negative: int = 0
     hard: int = 0
     fire: int = 1
     valid: int = 1
@@ -74,17 +75,26 @@ def reference(p, visits, bins=None):
         bins.update(high=v > visit.limit, low=v < ~visit.limit,
                     top=v == visit.limit, bottom=v == ~visit.limit)
         v = max(~visit.limit, min(visit.limit, v))
-        spike = v >= visit.threshold
+        spike = v < -visit.threshold if visit.negative else v >= visit.threshold
         if spike:
-            v -= visit.threshold
+            v += visit.threshold if visit.negative else -visit.threshold
         bins.update(late_reset=visit.hard and visit.hold and fired[visit.group] and not spike)
         fired[visit.group] = spike or (visit.hold and fired[visit.group])
         if visit.hard and fired[visit.group]:
             v = 0
-        bins.update(spike=spike, negative=v < 0)
+        bins.update(spike=spike, negative=v < 0, below=spike and visit.negative)
         membrane[visit.group] = v
         results.append((int(spike), v))
     return results
+
+
+def value_of(visit, field):
+    """Return a visit's field as a member of the unit takes it."""
+    if field == "leak":
+        return [*visit.leak, 0, 0][:2]
+    if field == "threshold":                           # what a spike adds
+        return visit.threshold if visit.negative else -visit.threshold
+    return getattr(visit, field)
 
 
 def run(p, visits, gaps):
@@ -105,7 +115,8 @@ def run(p, visits, gaps):
     def noise():
         return Visit(rng.randrange(p.tile_groups), rng.getrandbits(p.count_width),
                      rng.getrandbits(p.count_width), 3, 3, rng.getrandbits(1), rng.getrandbits(1),
-                     7, 0, rng.getrandbits(1), (), 5, 2, rng.getrandbits(1), fire=0, valid=0)
+                     7, 0, rng.getrandbits(1), (), 5, 2, rng.getrandbits(1), rng.getrandbits(1),
+                     fire=0, valid=0)
 
     async def testbench(ctx):
         for cycle in range(1, starts[-1] + 11):
@@ -113,8 +124,7 @@ def run(p, visits, gaps):
             for name, member in dut.signature.members.items():
                 if member.flow is In:                  # sN_field: what the visit says, N later
                     visit, field = stage[int(name[1])], name[3:]
-                    ctx.set(getattr(dut, name), [*visit.leak, 0, 0][:2] if field == "leak"
-                            else getattr(visit, field))
+                    ctx.set(getattr(dut, name), value_of(visit, field))
             if cycle - 9 in at:
                 results[cycle - 9] = ctx.get(dut.s9_spike), ctx.get(dut.s9_membrane)
             await ctx.tick()
@@ -157,7 +167,7 @@ def random_visits(rng, p, count):
                                        for _ in range(rng.randint(0, p.leak_terms))),
             limit=limits[group],
             threshold=rng.choice([1, rng.randint(1, half), limits[group], half]),
-            hard=rng.randrange(2), fire=new or rng.random() < 0.7))
+            negative=rng.randrange(2), hard=rng.randrange(2), fire=new or rng.random() < 0.7))
     return visits
 
 
@@ -168,11 +178,12 @@ def test_random_visits(name):
     print(f"seed {seed}")
     rng = random.Random(seed)
     p = CORES[name]
-    visits = random_visits(rng, p, 300)
+    visits = random_visits(rng, p, 500)
     bins = Counter()
     expected = reference(p, visits, bins)
     assert run(p, visits, [rng.choice([0, 0, 0, 3]) for _ in visits]) == expected
-    assert all(bins[bin] >= 5 for bin in ("high", "low", "spike", "negative", "late_reset")), bins
+    assert all(bins[bin] >= 5 for bin in ("high", "low", "spike", "negative", "below",
+                                             "late_reset")), bins
 
 
 @pytest.mark.parametrize("bits", [2, 3, 8, 11, 12])
@@ -243,3 +254,32 @@ def test_counted_spike(hard):
               replace(more, threshold=5, hard=hard)]
     left = 0 if hard else 3
     assert run(p, visits, [0] * 5) == [(1, 3), (0, 3), (0, left), (0, left - 40), (0, left - 40)]
+
+
+@pytest.mark.parametrize("hard", [0, 1])
+@pytest.mark.parametrize(("membrane", "spikes", "left"), [
+    (23, (1, 0, 0, 0), 3), (12, (0, 1, 0, 0), 2), (9, (0, 0, 0, 0), 9), (-10, (0, 0, 0, 0), -10),
+    (-11, (0, 0, 0, 1), -1), (-20, (0, 0, 0, 1), -10), (-21, (0, 0, 1, 0), -1),
+    (-40, (0, 0, 1, 1), -10),
+])
+def test_signed_spike(hard, membrane, spikes, left):
+    """Planes worth 2, 1, -2 and -1 thresholds of 10; below zero a membrane must be beyond."""
+    p = CORES["one lane"]
+    first = Visit(counts=0, bias=membrane, first_step=1, limit=1023, threshold=20)
+    more = replace(first, first_step=0, hold=1)
+    visits = [first, replace(more, threshold=10), replace(more, threshold=20, negative=1),
+              replace(more, threshold=10, negative=1, hard=hard)]
+    found = run(p, visits, [0] * 4)
+    assert tuple(spike for spike, _ in found) == spikes
+    assert found[-1][1] == (0 if hard and any(spikes) else left)
+
+
+@pytest.mark.parametrize("end", [1, -1])
+def test_signed_threshold_that_is_never_reached(end):
+    """A magnitude above every membrane, on both sides."""
+    p = CORES["one lane"]
+    most = (1 << p.membrane_width - 1) - 1
+    bias = most if end > 0 else ~most
+    visits = [Visit(counts=0, bias=bias, first_step=1, limit=most, threshold=most + 1),
+              Visit(counts=0, hold=1, limit=most, threshold=most + 1, negative=1)]
+    assert run(p, visits, [0, 0]) == [(0, bias), (0, bias)]

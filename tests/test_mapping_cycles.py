@@ -9,7 +9,7 @@ from hw.parameters import CoreParameters
 from mapping import cycles as model
 from mapping.program import compile_network
 from model.golden import execute
-from model.network import InputCoding, Readout, Reset, level_weights
+from model.network import InputCoding, Readout, Reset
 from tests.core_bench import CoreBench
 from tests.small_networks import network, samples
 
@@ -51,7 +51,7 @@ def test_cycles_are_the_cores(core):
     """Exactly, for every sample of every network."""
     p = CORES[core]
     runs = [(whole, inputs_of(whole)) for whole in NETWORKS.values()]
-    bench = CoreBench(p, runs, settle=40).run()
+    bench = CoreBench(p, runs).run()
     predicted = [estimate(whole, p, inputs).cycles.tolist() for whole, inputs in runs]
     assert dict(zip(NETWORKS, predicted, strict=True)) == dict(
         zip(NETWORKS, bench.cycles, strict=True))
@@ -59,16 +59,11 @@ def test_cycles_are_the_cores(core):
 
 def planes_of(whole, number, inputs, trace):
     """Return what a layer reads, ``(samples, planes, channels)``."""
-    if number:
-        counts = trace.spikes[number - 1].astype(int)
-        planes = []
-        for weight in level_weights(whole.layers[number - 1].z_max):
-            planes.append(counts >= weight)
-            counts = counts - weight * planes[-1]
-        return np.stack(planes, axis=2).reshape(len(counts), -1, counts.shape[2])
-    if whole.input is InputCoding.STATIC:
-        return inputs[:, None, :] >> np.arange(whole.input_bits)[:, None] & 1
-    return inputs
+    values = trace.spikes[number - 1].astype(int) if number else inputs[:, None]
+    if not number and whole.input is not InputCoding.STATIC:
+        return inputs
+    planes = np.moveaxis(whole.planes(number - 1, values), -1, 2)
+    return planes.reshape(len(values), -1, values.shape[2])
 
 
 @pytest.mark.parametrize("core", CORES)

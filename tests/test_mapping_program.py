@@ -15,13 +15,13 @@ from tests.small_networks import changed, network, samples
 
 CORES = {
     "one plane": CoreParameters(
-        banks=4, lanes=12, planes=1, neurons=3, scan=3, weight_depth=64, spike_depth=64,
+        banks=3, lanes=12, planes=1, neurons=3, scan=4, weight_depth=128, spike_depth=64,
         neuron_depth=128, program_depth=4, readout_depth=16),
     "three planes": CoreParameters(
-        banks=3, lanes=3, planes=3, neurons=1, scan=5, weight_depth=256, spike_depth=64,
+        banks=3, lanes=3, planes=3, neurons=1, scan=4, weight_depth=256, spike_depth=64,
         neuron_depth=256, program_depth=5, readout_depth=16, membrane_width=16),
     "wide lanes": CoreParameters(
-        banks=5, lanes=35, planes=2, neurons=7, scan=7, weight_depth=64, spike_depth=64,
+        banks=5, lanes=40, planes=2, neurons=8, scan=8, weight_depth=64, spike_depth=64,
         neuron_depth=64, program_depth=4, readout_depth=64),
 }
 
@@ -51,10 +51,12 @@ def test_weights(whole, p):
     banks = program.memories["weights"]
     assert len(banks) == p.banks
     for layer, where in zip(whole.layers, program.plan.layers, strict=True):
+        columns = -(-layer.inputs // p.banks)
+        assert where.walk.words == where.tiles * columns
         for tile in range(where.tiles):
-            for column in range(where.columns):
+            for column in range(columns):
                 for bank in range(p.banks):
-                    word = banks[bank][where.weights + tile * where.columns + column]
+                    word = banks[bank][where.weights + tile * columns + column]
                     for lane in range(p.lanes):
                         neuron, channel = tile * p.lanes + lane, column * p.banks + bank
                         inside = neuron < layer.outputs and channel < layer.inputs
@@ -112,7 +114,8 @@ def test_biases_hold_the_first_membrane(whole, p):
 def test_thresholds(whole, p):
     """A threshold a plane of the count, tile by tile.
 
-    Readouts, and lanes without a neuron, have one that no membrane reaches.
+    They are what a spike adds to the membrane. Readouts, and lanes without a neuron, have one that
+    no membrane reaches.
     """
     program = compile_network(whole, p)
     rows = program.memories["thresholds"]
@@ -120,12 +123,12 @@ def test_thresholds(whole, p):
     for layer, where in zip(whole.layers, program.plan.layers, strict=True):
         lanes = where.tiles * p.lanes
         weights = LEVELS[layer.z_max]
-        found = per_neuron(rows, where.thresholds, lanes * len(weights), p, p.membrane_width,
-                           is_signed=False)
+        found = per_neuron(rows, where.thresholds, lanes * len(weights), p, p.membrane_width + 1,
+                           is_signed=True)
         for level, weight in enumerate(weights):
-            expected = [never] * lanes
+            expected = [-never] * lanes
             if layer.readout is None:
-                expected[:layer.outputs] = (layer.threshold * weight).tolist()
+                expected[:layer.outputs] = (-layer.threshold * weight).tolist()
             of_level = [found[(tile * len(weights) + level) * p.lanes:][:p.lanes]
                         for tile in range(where.tiles)]
             assert sum(of_level, []) == expected
@@ -138,8 +141,8 @@ def test_threshold_above_every_membrane_is_never():
     whole = changed(NETWORKS["spikes"], 0,
                     threshold=np.array([never - 1, never, never + 1, 2**31 - 1] + [1] * 10))
     program = compile_network(whole, p)
-    assert per_neuron(program.memories["thresholds"], 0, 5, p, p.membrane_width,
-                      is_signed=False) == [never - 1, never, never, never, 1]
+    assert per_neuron(program.memories["thresholds"], 0, 5, p, p.membrane_width + 1,
+                      is_signed=True) == [1 - never, -never, -never, -never, -1]
 
 
 @pytest.mark.parametrize("reset", Reset)
@@ -242,8 +245,7 @@ def test_pack_inputs_refuses(name, inputs, message):
 
 def test_program_names_its_sizes():
     program = compile_network(NETWORKS["static"], CORES["one plane"])
-    assert program.outputs == (40, 14, 9)
-    assert program.timesteps == NETWORKS["static"].timesteps
+    assert program.network is NETWORKS["static"]
     assert program.parameters is CORES["one plane"]
 
 

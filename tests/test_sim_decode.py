@@ -4,15 +4,20 @@ import numpy as np
 import pytest
 
 from hw.shapes import ReadoutBeat, trace_layout
+from mapping.program import compile_network
 from sim.decode import decode_readouts, decode_trace
 from sim.errors import SimulationError
 from sim.layout import pack, word_bytes
 from sim.testbench import record_type
 from tests.networks import CORES
+from tests.small_networks import network
 
-CORE = CORES["planes2"]          # 6 lanes, 3 neurons a visit
-OUTPUTS, STEPS, SAMPLES = (10, 4), 2, 3
-WEIGHTS = ((2, 1), (1,))         # the first layer's spikes count up to 3
+CORE = CORES["planes2"]          # 6 lanes, 2 neurons a visit
+SAMPLES = 3
+#: Two steps; the first layer's spikes count up to 3, so they have planes worth 2 and 1. Its 10
+#: neurons are two tiles of three visits, the second one with two; the 4 of the readout are one of
+#: two.
+PROGRAM = compile_network(network(7, 10, 4, timesteps=2, z_max=3), CORE)
 
 
 def _records(shape, fields: dict) -> np.ndarray:
@@ -46,40 +51,40 @@ def test_readout_out_of_order(changes):
 
 
 def _visits() -> list[tuple[int, int, int, int, int]]:
-    """Return (layer, tile, step, level, group): 10 neurons are two tiles of two groups."""
+    """Return (layer, tile, step, level, group)."""
     sample = [(0, tile, step, level, group) for tile in (0, 1) for step in (0, 1)
-              for level in (0, 1) for group in (0, 1)]
+              for level in (0, 1) for group in range(3 - tile)]
     sample += [(1, 0, step, 0, group) for step in (0, 1) for group in (0, 1)]
     return sample * SAMPLES
 
 
 def _trace(visits) -> np.ndarray:
     layer, tile, step, level, group = np.array(visits).T
-    neuron = (tile * 6 + group * 3)[:, None] + np.arange(3)
+    neuron = (tile * 6 + group * 2)[:, None] + np.arange(2)
     return _records(trace_layout(CORE), {
         "layer": layer, "tile": tile, "step": step, "level": level, "group": group,
-        "spikes": np.where(step == level, 0b101, 0b110),
+        "spikes": np.where(step == level, 0b01, 0b10),
         # What the last level leaves is what counts.
         "membranes": 100 * layer[:, None] + 10 * (step + level)[:, None] - neuron,
     })
 
 
 def test_trace():
-    spikes, membranes = decode_trace(_trace(_visits()), CORE, OUTPUTS, WEIGHTS, STEPS, SAMPLES)
+    spikes, membranes = decode_trace(_trace(_visits()), PROGRAM, SAMPLES)
     assert [array.shape for array in spikes] == [(3, 2, 10)]
     assert [array.shape for array in membranes] == [(3, 2, 10), (3, 2, 4)]
-    assert spikes[0][1, 0].tolist() == [2, 1, 3] * 3 + [2]
-    assert spikes[0][2, 1].tolist() == [1, 2, 3] * 3 + [1]
+    assert spikes[0][1, 0].tolist() == [2, 1] * 5
+    assert spikes[0][2, 1].tolist() == [1, 2] * 5
     np.testing.assert_array_equal(membranes[0][0], [10 - np.arange(10), 20 - np.arange(10)])
     np.testing.assert_array_equal(membranes[1][2], [100 - np.arange(4), 110 - np.arange(4)])
 
 
 @pytest.mark.parametrize("change,message", [
-    (lambda visits: visits[:25] + visits[26:],
-     r"visit 5 of sample 1 is .*'group': 0.*should be .*'group': 1"),
-    (lambda visits: visits[:-1], r"visit 19 of sample 2 is nothing, and should be"),
+    (lambda visits: visits[:29] + visits[30:],
+     r"visit 5 of sample 1 is .*'group': 0.*should be .*'group': 2"),
+    (lambda visits: visits[:-1], r"visit 23 of sample 2 is nothing, and should be"),
     (lambda visits: visits + visits[:1], r"visit 0 of sample 3 is .*should be nothing more"),
 ])
 def test_trace_out_of_order(change, message):
     with pytest.raises(SimulationError, match=message):
-        decode_trace(_trace(change(_visits())), CORE, OUTPUTS, WEIGHTS, STEPS, SAMPLES)
+        decode_trace(_trace(change(_visits())), PROGRAM, SAMPLES)

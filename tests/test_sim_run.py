@@ -166,7 +166,7 @@ def test_waves(tmp_path):
     path = tmp_path / "first.vcd"
     simulate(PROGRAM, INPUTS[:1], waves=path)
     text = path.read_text()
-    for name in ("fetcher", "readout", "fetch_state", "o__payload.winner", "trace__payload.step"):
+    for name in ("fetcher", "readout", "span.weights", "o__payload.winner", "trace__payload.step"):
         assert name in text
     assert [file.name for file in tmp_path.iterdir()] == ["first.vcd"]
 

@@ -32,7 +32,7 @@ def test_names(core):
 
 
 def test_cleared_memories_are_loops(core):
-    assert "for (row = 0; row < 256; row = row + 1)" in core      # weight_depth
+    assert f"for (row = 0; row < {CORE.weight_depth}; row = row + 1)" in core
     assert len(core.splitlines()) < 20_000
     assert not re.search(r"^    mem\[[1-9]\] = \d+'h0+;", core, re.MULTILINE)
 
