@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 
 @functools.cache
-def tests_in(file: str) -> set[str]:
-    """Return the names of a file's test functions."""
+def functions_in(file: str) -> set[str]:
+    """Return the names of the functions that a file defines."""
     body = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
     return {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
@@ -27,7 +27,7 @@ def fault(item: str) -> str | None:
         file, test = match.groups()
         if not (ROOT / file).is_file():
             return f"there is no file {file}"
-        return None if test in tests_in(file) else f"{file} defines no {test}"
+        return None if test in functions_in(file) else f"{file} defines no {test}"
     if match := re.fullmatch(r"recipe ([\w-]+)", item):
         return None if match[1] in RECIPES else f"there is no recipe {match[1]}"
     if match := re.fullmatch(r"make (\w+)", item):
@@ -57,9 +57,11 @@ def test_what_does_not_exist_is_found(item):
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
-def test_named_modules_exist(system):
+def test_what_the_text_names_exists(system):
     """Whatever stands in backquotes with a dot is a module, and the page links to its file."""
     for text in (system.covered, system.missing):
+        for name in re.findall(r"recipe `([^`]*)`", text):
+            assert name in RECIPES, f"bench/systems.py, {system.name}: no recipe {name}"
         for name in re.findall(r"`([\w.]*\.[\w.]*)`", text):
             path = Path(*name.split(".")).with_suffix(".py")
             assert (ROOT / path).is_file(), f"bench/systems.py, {system.name}: no module {name}"
