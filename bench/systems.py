@@ -357,8 +357,9 @@ SYSTEMS = (
         "No code found.", ABSTRACT, Extent.PART,
         "Kernels in three dimensions, unrolled into those of two (`model.architecture`, "
         "`model.layers`); a first layer on 8-bit values, plane by plane, without a multiplication "
-        "for a synapse (`hw.neuron`); trained thresholds (`model.neuron`); Salinas-A, a part of "
-        "one of its scenes (`model.data_files`).",
+        "for a synapse (`hw.neuron`); thresholds that can be trained (`model.neuron`), which the "
+        "recipe `salinas-a` does not; Salinas-A, a part of one of its scenes "
+        "(`model.data_files`).",
         ("tests/test_layers.py::test_depth_is_a_3d_convolution",
          "tests/test_layers.py::test_depth_shares_codes",
          "tests/test_hw_neuron.py::test_planes_add_up",
