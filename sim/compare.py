@@ -77,13 +77,25 @@ class Comparison:
         The first that differs, by sample, layer, step, neuron; None if all agree.
     """
 
-    mismatches: int
-    compared: int
-    first: Mismatch | None
+    mismatches: int = 0
+    compared: int = 0
+    first: Mismatch | None = None
+
+    def __add__(self, other: "Comparison") -> "Comparison":
+        """Return the comparison of the samples of both."""
+        firsts = [each.first for each in (self, other) if each.first is not None]
+        return Comparison(self.mismatches + other.mismatches, self.compared + other.compared,
+                          min(firsts, default=None))
 
 
-def compare(network: IntegerNetwork, result: SimulationResult, golden: Golden) -> Comparison:
+def compare(network: IntegerNetwork, result: SimulationResult, golden: Golden, *,
+            first: int = 0) -> Comparison:
     """Compare spikes and membranes (as far as they were recorded), readouts and classes.
+
+    Parameters
+    ----------
+    first
+        Number of the first sample, where these are a part of more.
 
     Raises
     ------
@@ -98,7 +110,7 @@ def compare(network: IntegerNetwork, result: SimulationResult, golden: Golden) -
               for layer, got in enumerate(result.spikes)]
     pairs.append(("readout", last, after, result.readout[:, None], golden.readout[:, None]))
 
-    mismatches, compared, first = 0, 0, []
+    mismatches, compared, found = 0, 0, []
     for what, layer, step, got, expected in pairs:
         if got.shape != expected.shape:
             raise ValueError(f"{what} of layer {layer}: the simulation has the shape {got.shape}, "
@@ -109,7 +121,7 @@ def compare(network: IntegerNetwork, result: SimulationResult, golden: Golden) -
         if wrong.any():
             at = np.unravel_index(np.argmax(wrong), wrong.shape)
             sample, offset, neuron = map(int, at)
-            first.append(Mismatch(sample, layer, step + offset, neuron, what,
+            found.append(Mismatch(first + sample, layer, step + offset, neuron, what,
                                   int(expected[at]), int(got[at])))
 
     wrong = result.classes != golden.classes
@@ -118,6 +130,6 @@ def compare(network: IntegerNetwork, result: SimulationResult, golden: Golden) -
     if wrong.any():
         sample = int(np.argmax(wrong))
         right = int(golden.classes[sample])
-        first.append(Mismatch(sample, last, after, right, "class", right,
+        found.append(Mismatch(first + sample, last, after, right, "class", right,
                               int(result.classes[sample])))
-    return Comparison(int(mismatches), compared, min(first, default=None))
+    return Comparison(int(mismatches), compared, min(found, default=None))

@@ -52,11 +52,11 @@ class SimulationResult:
         int64 (samples,): the core's own argmax.
     cycles
         int64 (samples,): from the last result of the sample before to the sample's own last
-        result; for the first sample, from the transfer of its first input beat.
+        result; for the very first sample, from the transfer of its first input beat.
     total_cycles
-        From the first input beat to the last result.
+        Their sum.
     latency_first
-        Cycles of the first sample, which does not overlap with any before it.
+        Cycles of the first sample that was run, which does not overlap with any before it.
     seed
         Seed of the stalls.
     """
@@ -71,8 +71,8 @@ class SimulationResult:
     seed: int
 
 
-def simulate(program: Program, inputs: np.ndarray, *, jobs: int = 1, record: bool = True,
-             stalls: float = 0.0, seed: int = 1, waves: Path | None = None,
+def simulate(program: Program, inputs: np.ndarray, *, part: range | None = None, jobs: int = 1,
+             record: bool = True, stalls: float = 0.0, seed: int = 1, waves: Path | None = None,
              progress: Callable[[int], None] | None = None,
              patience: int = _PATIENCE) -> SimulationResult:
     """Run samples through the core, with its network loaded over the configuration stream.
@@ -83,9 +83,13 @@ def simulate(program: Program, inputs: np.ndarray, *, jobs: int = 1, record: boo
         The network, compiled for the core.
     inputs
         Integers (samples, inputs) for a static input, (samples, steps, inputs) otherwise.
+    part
+        Numbers of the samples to run, one after another; all if not given. A result of each part,
+        one behind the other, is that of all samples, for those whose traces do not fit in memory.
     jobs
-        Simulators that share the samples. All but the first begin one sample early, so that
-        without stalls the results do not depend on ``jobs``, cycles included.
+        Simulators that share the samples. All begin one sample early, unless there is none before
+        theirs, so that without stalls the results do not depend on ``part`` and ``jobs``, cycles
+        included.
     record
         Record every spike and membrane, too.
     stalls
@@ -93,9 +97,9 @@ def simulate(program: Program, inputs: np.ndarray, *, jobs: int = 1, record: boo
     seed
         Seed of the stalls.
     waves
-        Where to write a waveform of the first sample, see :mod:`sim.waves`.
+        Where to write a waveform of the part's first sample, see :mod:`sim.waves`.
     progress
-        Called with the number of samples done, now and then.
+        Called with the number of samples of the part that are done, now and then.
     patience
         Cycles without any transfer that make a hang.
 
@@ -108,12 +112,14 @@ def simulate(program: Program, inputs: np.ndarray, *, jobs: int = 1, record: boo
     """
     if jobs < 1:
         raise ValueError(f"Number of jobs must be at least 1, not {jobs}")
+    part = range(len(inputs)) if part is None else part
+    if part.step != 1 or not 0 <= part.start <= part.stop <= len(inputs):
+        raise ValueError(f"Part must be a range within the {len(inputs)} samples, not {part}")
     if waves is not None:
-        write_waves(program, inputs[:1], waves)
-    ends = np.linspace(0, len(inputs), min(jobs, max(1, len(inputs))) + 1).astype(int)
-    starts = [0, *(ends[1:-1] - 1)]
-    shards = [[_Run(program, inputs[start:end], start)]
-              for start, end in zip(starts, ends[1:], strict=True)]
+        write_waves(program, inputs[part.start:part.start + 1], waves)
+    ends = np.linspace(part.start, part.stop, min(jobs, max(1, len(part))) + 1).astype(int)
+    shards = [[_Run(program, inputs[max(0, begin - 1):end], int(begin), early=min(1, int(begin)))]
+              for begin, end in zip(ends, ends[1:], strict=False)]
     parts = _simulate(shards, record=record, stalls=stalls, seed=seed, patience=patience,
                       progress=progress)
     return _joined([part for part, in parts])
@@ -142,16 +148,19 @@ def simulate_many(runs: Sequence[tuple[Program, np.ndarray]], *, record: bool = 
 
 
 class _Run:
-    """A program and its samples, as words of the streams."""
+    """A program and its samples, as words of the streams.
 
-    def __init__(self, program: Program, inputs: np.ndarray, first: int = 0):
-        if not len(inputs):
+    The first ``early`` samples bring the core into the state that it would be in, no more.
+    """
+
+    def __init__(self, program: Program, inputs: np.ndarray, first: int = 0, *, early: int = 0):
+        if len(inputs) <= early:
             raise ValueError("There must be at least one sample to simulate")
         self.program = program
         self.beats = program.pack_inputs(inputs)
-        self.samples = len(self.beats)
-        #: Number of the first sample in messages.
-        self.first = first
+        self.samples, self.early = len(self.beats), early
+        #: Number of the very first sample in messages.
+        self.first = first - early
         #: Words that it gives on the output stream.
         self.results = self.samples * program.network.outputs
 
@@ -163,16 +172,22 @@ class _Run:
 
     def decode(self, results: np.ndarray, trace: np.ndarray | None, begin: int,
                seed: int) -> SimulationResult:
-        """Make a result of the records of this run, which began in cycle ``begin``."""
+        """Make a result of the records of this run, which began in cycle ``begin``.
+
+        It has nothing of the early samples.
+        """
         network, parameters = self.program.network, self.program.parameters
         readouts = decode_readouts(results, parameters, network.outputs, first=self.first)
         spikes, membranes = ((), ()) if trace is None else decode_trace(
             trace, self.program, self.samples, first=self.first)
-        cycles = np.diff(readouts.last, prepend=begin)
+        all_cycles = np.diff(readouts.last, prepend=begin)
+        cycles = all_cycles[self.early:]
         return SimulationResult(
-            spikes=spikes, membranes=membranes, readout=readouts.values,
-            classes=readouts.classes, cycles=cycles, total_cycles=int(cycles.sum()),
-            latency_first=int(cycles[0]), seed=seed)
+            spikes=tuple(array[self.early:] for array in spikes),
+            membranes=tuple(array[self.early:] for array in membranes),
+            readout=readouts.values[self.early:], classes=readouts.classes[self.early:],
+            cycles=cycles, total_cycles=int(cycles.sum()), latency_first=int(all_cycles[0]),
+            seed=seed)
 
 
 class _Shard:
@@ -198,8 +213,13 @@ class _Shard:
             folder=folder, seed=seed, environment={SCRIPT: str(folder)})
 
     @property
+    def early(self) -> int:
+        """Samples of which nothing is wanted."""
+        return sum(run.early for run in self._runs)
+
+    @property
     def done(self) -> int:
-        """Samples whose results are there."""
+        """Samples whose results are there, the early ones too."""
         file = self._folder / "o.records"
         record = record_type(word_bytes(ReadoutBeat(self._parameters))).itemsize
         results = file.stat().st_size // record if file.exists() else 0
@@ -267,27 +287,22 @@ def _simulate(shards: Sequence[Sequence[_Run]], *, record: bool, stalls: float, 
                     shard.process.check()
             ended = len(working) - len(running)
             if progress is not None:
-                # All shards but the first repeat a sample.
-                progress(sum(max(0, shard.done - (number > 0))
-                             for number, shard in enumerate(working)))
+                progress(sum(max(0, shard.done - shard.early) for shard in working))
             if running:
                 running[0].process.wait(_POLL)
         return [shard.decode() for shard in working]
 
 
 def _joined(parts: Sequence[SimulationResult]) -> SimulationResult:
-    """Put the results of shards together, without the samples that they repeat."""
+    """Put the results of shards together."""
     first = parts[0]
-
-    def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
-        return np.concatenate([arrays[0], *(array[1:] for array in arrays[1:])])
-
-    cycles = join([part.cycles for part in parts])
+    cycles = np.concatenate([part.cycles for part in parts])
     return SimulationResult(
-        spikes=tuple(map(join, zip(*(part.spikes for part in parts), strict=True))),
-        membranes=tuple(map(join, zip(*(part.membranes for part in parts), strict=True))),
-        readout=join([part.readout for part in parts]),
-        classes=join([part.classes for part in parts]),
+        spikes=tuple(map(np.concatenate, zip(*(part.spikes for part in parts), strict=True))),
+        membranes=tuple(map(np.concatenate, zip(*(part.membranes for part in parts),
+                                                strict=True))),
+        readout=np.concatenate([part.readout for part in parts]),
+        classes=np.concatenate([part.classes for part in parts]),
         cycles=cycles, total_cycles=int(cycles.sum()), latency_first=first.latency_first,
         seed=first.seed)
 

@@ -7,7 +7,7 @@ import pytest
 
 from model.golden import execute
 from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout
-from sim.compare import Mismatch, compare
+from sim.compare import Comparison, Mismatch, compare
 from sim.run import SimulationResult
 
 SAMPLES, STEPS = 5, 3
@@ -96,3 +96,21 @@ def test_other_samples():
     with pytest.raises(ValueError, match=r"readout of layer 1: the simulation has the shape "
                                          r"\(2, 1, 4\), the golden model \(5, 1, 4\)"):
         compare(NETWORK, result, GOLDEN)
+
+
+def test_parts_are_added():
+    """Comparisons of parts of the samples make that of all, in whatever order they are added."""
+    result = _result()
+    result.membranes[1][4, 2, 1] += 5
+    result.spikes[0][3, 0, 2] ^= True
+    parts = []
+    for start, stop in ((0, 2), (2, 4), (4, 5)):
+        def part(of, start=start, stop=stop):
+            return dict(spikes=tuple(array[start:stop] for array in of.spikes),
+                        membranes=tuple(array[start:stop] for array in of.membranes),
+                        readout=of.readout[start:stop], classes=of.classes[start:stop])
+        parts.append(compare(NETWORK, dataclasses.replace(result, **part(result)),
+                             dataclasses.replace(GOLDEN, **part(GOLDEN)), first=start))
+    assert parts[0].first is None
+    assert sum(parts, Comparison()) == sum(parts[::-1], Comparison()) == compare(
+        NETWORK, result, GOLDEN)
