@@ -2,8 +2,7 @@
 
 The model follows the rows, events and visits of :mod:`hw` as times instead of signals: every
 quantity below is a cycle number, and a stage's time is the maximum of what it waits for. It is
-exact where the host keeps up. It leaves out that the input loader gives way in the cycles in which
-hidden spikes are stored: only cores that wait for their input see that.
+exact where the host keeps up.
 """
 from dataclasses import dataclass
 
@@ -162,9 +161,12 @@ class _Model:
             return np.zeros((streams, *shape), np.int64)
 
         banks = self.p.banks
-        # Input: when each of the last two buffers was released, and the last one complete.
+        # Input: when each of the last two buffers was released, and the last one complete; when
+        # hidden spikes were stored, which goes first, and whether the pixel at work stores any.
         self.released = [times() - 1, times() - 1]
         self.loaded   = times()
+        self.stores: list[np.ndarray] = []
+        self.storing  = False
         # Spans: when the one before came from the walker, and was taken from the queue; when the
         # last row was sent, and when the last group counts as sent.
         self.given    = times() - 1
@@ -199,9 +201,8 @@ class _Model:
 
     def run(self, maps: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Follow one sample of each stream; return its end and each layer's shares."""
-        beats = self.plan.frame_beats * self.plan.frame_planes
         start = np.maximum(self.loaded, self.released[0] + 1)
-        self.loaded = start + beats
+        self.loaded = self._load(start)
         load, end, shares = self.loaded, start, []
         last_reader = max(number for number, layer in enumerate(self.plan.layers)
                           if -1 in layer.source_numbers)
@@ -216,6 +217,21 @@ class _Model:
             if number == last_reader:
                 self.released = [self.released[1], self.row]
         return end, np.array(shares)
+
+    def _load(self, start: np.ndarray) -> np.ndarray:
+        """Return when a sample's input is complete, of which the first beat may come at ``start``.
+
+        In the cycle in which hidden spikes are stored no beat is.
+        """
+        beats = self.plan.frame_beats * self.plan.frame_planes
+        if not self.stores:
+            return start + beats
+        stores = np.stack(self.stores, axis=1)
+        after  = stores >= start[:, None]
+        loaded = stores - start[:, None] - (np.cumsum(after, axis=1) - after)    # beats before
+        self.stores = [each for each, ever in zip(self.stores, after.any(axis=0), strict=True)
+                       if ever]
+        return start + beats + np.count_nonzero(after & (loaded < beats), axis=1)
 
     def _layer(self, number: int, layer: LayerPlan, events: np.ndarray):
         """Follow one layer; return the cycle of its last result, its bound and its fetches."""
@@ -239,6 +255,7 @@ class _Model:
                 closed = np.maximum(self.end.max(axis=1), self.credit)
                 self.phase = closed + 1
                 ends_layer = at == len(places) - 1 and group == layer.groups - 1
+                self.storing = reach.stores and layer.readout is None
                 result = self._fire(layer, at == 0, group, visits, last_tile, ends_layer,
                                     closed + Synapses.latency)
                 ends_tile = last_of_tile and group == layer.groups - 1
@@ -370,6 +387,8 @@ class _Model:
             credit = start + max(0, visits - 1 - FireSequencer.lead)
         if returns:
             self.credit = credit + 1
+        if step is not None and self.storing:
+            self.stores.append(visit + _STORE)
         if step is not None and not layer.coarse:
             # A row of the output map holds the planes of several levels or steps.
             levels = len(layer.levels)

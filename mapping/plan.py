@@ -184,7 +184,9 @@ def _plan_layer(network: IntegerNetwork, number: int, p: CoreParameters,
     path = walk(kernel, list(sources), maps[number], p)
     dense = isinstance(layer, DenseLayer)
     static = network.takes_static(number)
-    whole = not (numbers == (number - 1,) and (number == 0 or not before[-1].coarse))
+    # Only a layer with one place keeps step with the groups of the layer before.
+    single = path.lines * path.places * max(path.pool) == 1
+    whole = not (numbers == (number - 1,) and (number == 0 or (single and not before[-1].coarse)))
     planes = len(sources[0].coding) * (1 if static else layer.window)
     levels = _levels(network, number, maps[number])
     outputs = network.shape(number)[0]

@@ -260,10 +260,14 @@ def _place_parameters(memories: dict[str, list], layer: NeuronLayer, where: Laye
     # too many, readouts, planes that the layer never sets, and neurons whose threshold is above
     # every membrane have one that is never reached.
     never = 1 << p.membrane_width - 1
-    coding = where.output.coding
-    memories["thresholds"] += by_tile([
-        rows(-never, p.membrane_width + 1,
-             np.full(layer.outputs, -never if plane > 0 else never)
-             if layer.readout or not worth else
-             np.minimum(layer.threshold.astype(np.int64) * abs(worth), never) * -np.sign(worth))
-        for plane, worth in zip(coding, where.levels, strict=True)])
+
+    def level(plane: int, worth: int) -> list[int]:
+        """Return the rows of a plane, which this layer may never set."""
+        sign = -1 if plane > 0 else 1
+        reached = layer.threshold.astype(np.int64) * abs(worth)
+        none = layer.readout or not worth
+        return rows(sign * never, p.membrane_width + 1,
+                    sign * (np.full(layer.outputs, never) if none else np.minimum(reached, never)))
+
+    memories["thresholds"] += by_tile(
+        [level(*each) for each in zip(where.output.coding, where.levels, strict=True)])

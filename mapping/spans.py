@@ -16,6 +16,8 @@ class Reach:
     ----------
     tile : :class:`int`
         The tile.
+    stores : :class:`bool`
+        It is the last pixel of its window of max pooling, after which spikes are stored.
     spans : tuple
         Of each span, the columns ``(first, behind the last)`` of each of its rows, counted from
         the beginning of the layer's first source; sources follow one another. A span beyond the
@@ -23,6 +25,7 @@ class Reach:
     """
 
     tile: int
+    stores: bool
     spans: tuple[tuple[tuple[int, int], ...], ...]
 
 
@@ -41,7 +44,8 @@ def reaches(layer: LayerPlan, p: CoreParameters) -> Iterator[Reach]:
                         begin = (loops["x"] + tile * loops["tile_x"] + x * loops["x_x"]
                                  + pool_x * loops["pool_x"])
                         line = loops["line"] + y * loops["y_line"] + pool_y * loops["pool_line"]
-                        yield Reach(tile, tuple(
+                        stores = (pool_y, pool_x) == (turns("pool_y")[-1], turns("pool_x")[-1])
+                        yield Reach(tile, stores, tuple(
                             _rows(layer, p, begin + part * loops["part_x"],
                                   line + kernel_line * loops["pitch"], part)
                             for kernel_line in turns("line") for part in turns("part")))

@@ -155,10 +155,11 @@ class ConvSpec:
 
     @property
     def outputs(self) -> Shape:
-        """Shape of the neurons."""
+        """Shape of the neurons; what would fill no window of the pool is none."""
         _, *size = _pooled(self.source, self.sum_pool)
-        height, width = ((n + 2 * pad - kernel) // stride + 1 for n, pad, kernel, stride
-                         in zip(size, self.padding, self.kernel, self.stride, strict=True))
+        height, width = (((n + 2 * pad - kernel) // stride + 1) // pool * pool
+                         for n, pad, kernel, stride, pool in zip(
+                             size, self.padding, self.kernel, self.stride, self.pool, strict=True))
         return self.kernels * self.positions, height, width
 
     @property

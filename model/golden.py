@@ -120,6 +120,7 @@ class _Layer:
         layer = network.layer(number)
         self.spec = layer
         self.groups = layer.groups if isinstance(layer, ConvLayer) else 1
+        _, self.height, self.width = network.fired_shape(number)
         weights = layer.weights.reshape(self.groups, layer.outputs // self.groups, -1)
         masks = np.concatenate([weights == 1, weights == -1], axis=1)
         bounds = network.bounds(number)
@@ -147,7 +148,9 @@ class _Layer:
             return (maps.flatten(1) @ self.masks[0].T).unsqueeze(2)
         columns = torch.nn.functional.unfold(
             maps, layer.kernel, padding=layer.padding, stride=layer.stride)
-        return (self.masks @ columns.unflatten(1, (self.groups, -1))).flatten(1, 2)
+        across = (maps.shape[-1] + 2 * layer.padding[1] - layer.kernel[1]) // layer.stride[1] + 1
+        fired = columns.unflatten(-1, (-1, across))[..., :self.height, :self.width].flatten(-2)
+        return (self.masks @ fired.unflatten(1, (self.groups, -1))).flatten(1, 2)
 
     def step(
         self, membrane: torch.Tensor, current: torch.Tensor,

@@ -89,7 +89,9 @@ class Synapses(nn.Module):
             weight = _lowered(weight, spec).contiguous(memory_format=torch.channels_last)
             maps = maps.contiguous(memory_format=torch.channels_last)
             sums = F.conv2d(maps, weight, None, spec.stride, spec.padding, groups=spec.groups)
-            sums = sums.movedim(1, -1)
+            # What fills no window of the pool is no neuron.
+            _, height, width = spec.outputs
+            sums = sums[..., :height, :width].movedim(1, -1)
         normed = self.norm(sums.reshape(-1, sums.shape[-1])).view(sums.shape)
         return normed.movedim(-1, 1).unflatten(0, source.shape[:-3])
 

@@ -213,7 +213,10 @@ class IntegerNetwork:
         return self._places[number].summed_shape
 
     def fired_shape(self, number: int) -> Shape:
-        """Return the shape of a layer's neurons, so of its spikes before max pooling."""
+        """Return the shape of a layer's neurons, so of its spikes before max pooling.
+
+        Rows and columns of a convolution that fill no window of its pool are left out.
+        """
         return self._places[number].fired_shape
 
     def shape(self, number: int) -> Shape:
@@ -463,14 +466,16 @@ def _place(
     fan_in = layer.weights[0].size * math.prod(layer.sum_pool) * (1 if static else layer.window)
     if fan_in > MAX_FAN_IN:
         raise NetworkError(f"sums {fan_in} values in a neuron", where, f"{MAX_FAN_IN} values")
-    fired_shape = _checked_shape(_fired_shape(layer, summed_shape, where), where)
+    channels, height, width = _checked_shape(_conv_shape(layer, summed_shape, where), where)
     pool = layer.pool if isinstance(layer, ConvLayer) else (1, 1)
-    return _Place(layer, sources, source_shape, summed_shape, fired_shape,
-                  _divided(fired_shape, pool, "pool", where), source_steps // layer.window)
+    shape = _divided((channels, height, width), pool, "pool", where)
+    fired_shape = channels, shape[1] * pool[0], shape[2] * pool[1]
+    return _Place(layer, sources, source_shape, summed_shape, fired_shape, shape,
+                  source_steps // layer.window)
 
 
-def _fired_shape(layer: NeuronLayer, summed_shape: Shape, where: str) -> Shape:
-    """Return the map of a layer's neurons, given the map that its weights meet."""
+def _conv_shape(layer: NeuronLayer, summed_shape: Shape, where: str) -> Shape:
+    """Return how often a layer's weights fit the map that they meet."""
     if not isinstance(layer, ConvLayer):
         return layer.outputs, 1, 1
     height, width = (

@@ -67,7 +67,9 @@ def plain_current(layer, source):
         weights = layer.weights
         stride, padding, groups = layer.stride, layer.padding, layer.groups
     outputs, inputs, *kernel = weights.shape
-    shape = [(source.shape[i + 1] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1)]
+    pool = getattr(layer, "pool", (1, 1))
+    shape = [((source.shape[i + 1] + 2 * padding[i] - kernel[i]) // stride[i] + 1)
+             // pool[i] * pool[i] for i in (0, 1)]
     currents = np.zeros((outputs, *shape), object)
     for o, y, x in itertools.product(*map(range, currents.shape)):
         plus = minus = 0
