@@ -200,7 +200,7 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
     lines = height
     pitch, size = source.pitch, source.height * source.pitch
     if lines > 1 and not shared and (parts, columns, begin) == (1, pitch, 0) and (
-            output.height == output.width == 1):
+            kernel.padding[0] == 0 and output.height == output.width == 1):
         # Lines that are read whole are one span.
         columns, pitch, lines = lines * columns, size, 1
         part["weights"] = line_weights = columns

@@ -190,7 +190,7 @@ class _Growth:
         flat = last >= 0 and math.prod(self.maps[last].shape[1:]) == 1
         kinds = ["dense"] * (5 if flat else 1) + ["conv"] * (1 if flat else 6) + ["joined"]
         if last >= 0 and room >= 2:
-            kinds += ["residual", "joined block"]
+            kinds += ["residual", "residual", "residual", "joined block"]
         if len(self.layers) >= 2:
             kinds += ["merge", "merge"]
         kind = self.one_of(*kinds)

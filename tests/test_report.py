@@ -3,12 +3,16 @@ import re
 import struct
 import zlib
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from hw.parameters import PRESETS
+from mapping.cycles import estimate
 from model.data import DataError, Dataset
+from model.energy import energy
+from model.golden import execute
 from model.network import (
     ConvLayer,
     DenseLayer,
@@ -18,10 +22,12 @@ from model.network import (
     MergeLayer,
     Readout,
 )
-from sim.compare import compare
 from sim.run import SimulationResult
 from ternspike import drawing, report
-from ternspike.evaluation import Evaluation, predict
+from ternspike import evaluation as evaluations
+from ternspike.activity import energy_of
+from ternspike.evaluation import Evaluation, evaluate
+from ternspike.samples import Samples
 from ternspike.samples import test_samples as first_samples
 from ternspike.summary import summarise
 
@@ -59,24 +65,40 @@ def network(coding=InputCoding.STATIC, timesteps=3, z_max=1) -> IntegerNetwork:
                           {"accuracy_float": "0.5", "accuracy_ternary": "nan"})
 
 
-def evaluation(name="mine", coding=InputCoding.STATIC, spoil=False, z_max=1) -> Evaluation:
-    """Return an evaluation whose simulation is the golden model's copy, with made-up cycles."""
+def evaluated(net, samples: Samples, *, late=0, spoil=(), parts=None) -> Evaluation:
+    """Return an evaluation whose simulation is a copy of the golden model.
+
+    It takes ``late`` cycles more than the model says; the classes of samples ``spoil`` are wrong.
+    """
+    trace = execute(net, samples.inputs)
+    classes = trace.classes.copy()
+    classes[list(spoil)] = (classes[list(spoil)] + 1) % net.outputs
+
+    def simulate(program, inputs, *, part, progress, **options):
+        assert not options["waves"] and inputs is samples.inputs
+        if parts is not None:
+            parts.append(part)
+        progress(len(part))
+        cycles = estimate(program, inputs, trace.spikes).cycles + late
+        of = slice(part.start, part.stop)
+        return SimulationResult(
+            tuple(spikes[of] for spikes in trace.spikes),
+            tuple(membranes[of] for membranes in trace.membranes), trace.readout[of], classes[of],
+            cycles[of], int(cycles[of].sum()), int(cycles[0]), 1)
+
+    with mock.patch("sim.run.simulate", simulate):
+        return evaluate(net, samples, "medium", PRESETS["medium"])
+
+
+def evaluation(name="mine", coding=InputCoding.STATIC, spoil=(), z_max=1) -> Evaluation:
+    """Return an evaluation of nine samples by a dense network."""
     rng = np.random.default_rng(4)
     shape, most = ((3, 4), 256) if coding is InputCoding.STATIC else ((3, 12), 2)
     images = rng.integers(0, most, (9, *shape)).astype(np.uint8)
     labels = np.arange(9) % 4
     net = network(coding, z_max=z_max)
     samples = first_samples(net, Dataset(name, images, labels, images, labels))
-    known = predict(net, samples, "medium", PRESETS["medium"])
-    trace = known.trace
-    classes = trace.classes.copy()
-    if spoil:
-        classes[5] = (classes[5] + 1) % 4
-    simulation = SimulationResult(
-        trace.spikes, trace.membranes, trace.readout, classes, known.estimate.cycles + 1,
-        int(known.estimate.cycles.sum()), int(known.estimate.cycles[0]), 1)
-    return Evaluation(known.network, known.core, known.samples, known.program, known.trace,
-                      known.estimate, simulation, compare(net, simulation, trace))
+    return evaluated(net, samples, late=1, spoil=spoil)
 
 
 # Pictures
@@ -201,7 +223,7 @@ def test_page_is_well_formed():
 
 
 def test_page_tells_a_mismatch():
-    page = render(evaluation(spoil=True))
+    page = render(evaluation(spoil=[5]))
     assert "Bit for bit" not in page
     assert "1 of" in page and "sample 5" in page
 
@@ -213,7 +235,7 @@ def test_page_of_spikes():
 
 def test_page_of_counts():
     made = evaluation(z_max=3)
-    assert made.trace.spikes[0].max() == 3
+    assert max(spikes.max() for spikes in made.closest.spikes) == 3
     layer = summarise(made, 1)["layers"][0]
     assert layer["z_max"] == 3 and layer["mean_count"] > layer["spike_rate"]
     assert "full colour: 3" in render(made)
@@ -226,11 +248,18 @@ def test_page_escapes_names():
 
 
 def test_page_shows_the_closest_right_decision():
-    made = evaluation()
+    labels = np.arange(9) % 4
     readout = np.zeros((9, 4), np.int64)
-    readout[np.arange(9), made.samples.labels] = [50, 40, 30, 20, 60, 70, 80, 90, 95]
-    simulation = replace(made.simulation, readout=readout, classes=made.samples.labels)
-    assert report._hardest(replace(made, simulation=simulation)) == 3
+    readout[np.arange(9), labels] = [50, 40, 30, 20, 60, 70, 80, 90, 95]
+    result = SimulationResult((np.arange(9).reshape(9, 1, 1),), (), readout, labels.copy(),
+                              labels, 0, 0, 1)
+    found = evaluations._closest(result, labels, 100)
+    assert (found.number, found.margin, found.right) == (103, 20, True)
+    assert found.spikes[0].tolist() == [[3]]
+    result.classes[3] += 1
+    assert evaluations._closest(result, labels, 0).number == 2
+    found = evaluations._closest(replace(result, classes=labels + 1), labels, 0)
+    assert (found.number, found.right) == (3, False), "none is right"
 
 
 def test_large_networks_stay_readable():
@@ -266,13 +295,7 @@ def maps(inputs=1, coding=InputCoding.STATIC, most=256, signed=False) -> Evaluat
     images = rng.integers(0, most, (5, *shape)).astype(np.uint8)
     labels = np.arange(5) % 4
     samples = first_samples(net, Dataset("maps", images, labels, images, labels))
-    known = predict(net, samples, "medium", PRESETS["medium"])
-    trace = known.trace
-    simulation = SimulationResult(
-        trace.spikes, trace.membranes, trace.readout, trace.classes, known.estimate.cycles,
-        int(known.estimate.cycles.sum()), int(known.estimate.cycles[0]), 1)
-    return Evaluation(known.network, known.core, known.samples, known.program, known.trace,
-                      known.estimate, simulation, compare(net, simulation, trace))
+    return evaluated(net, samples)
 
 
 @pytest.mark.parametrize("made", [
@@ -293,11 +316,80 @@ def test_summary_tells_activity_by_depth():
     assert [layer["steps"] for layer in layers] == [3, 3, 3, 1, 1]
     assert layers[2]["sources"] == [0, 1] and layers[2]["density"] is None
     assert layers[3]["source_shape"] == [6, 4, 4] and layers[3]["shape"] == [40, 2, 2]
-    for layer, spikes in zip(layers, made.trace.spikes, strict=False):
+    trace = execute(made.network, made.samples.inputs)
+    for layer, spikes in zip(layers, trace.spikes, strict=False):
         sizes = np.abs(spikes.astype(int))
         assert layer["mean_count"] == pytest.approx(sizes.mean())
         assert layer["total_count"] == pytest.approx(sizes.sum() / 5)
     assert layers[1]["total_count"] > 0 and layers[4]["total_count"] is None
+
+
+# Parts of the samples
+
+def divided(made: Evaluation, size: int, monkeypatch, **options) -> Evaluation:
+    """Return the same evaluation by parts of so many samples at most."""
+    def parts(samples, values, most):
+        return [range(start, min(start + size, samples)) for start in range(0, samples, size)]
+
+    monkeypatch.setattr(evaluations, "_parts", parts)
+    return evaluated(made.network, made.samples, **options)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: evaluation(z_max=3), lambda: evaluation(coding=InputCoding.SPIKES), maps,
+    lambda: maps(signed=True), lambda: maps(coding=InputCoding.SAMPLES, most=16)])
+def test_parts_change_nothing(make, monkeypatch):
+    whole = make()
+    options = dict(late=2, spoil=[2, 4])
+    whole = divided(whole, len(whole.samples), monkeypatch, **options)
+    wanted = summarise(whole, 1)
+    assert wanted["mismatches"] == 2 and wanted["first_mismatch"].startswith("sample 2, layer")
+    for size in (1, 3):
+        parts = []
+        made = divided(whole, size, monkeypatch, parts=parts, **options)
+        assert len(parts) > 1 and max(map(len, parts)) == size
+        assert summarise(made, 1) == wanted
+        assert render(made) == render(whole)
+        assert made.closest.number == whole.closest.number
+        np.testing.assert_array_equal(made.trace.readout, whole.trace.readout)
+
+
+@pytest.mark.parametrize("made", [dict(), dict(signed=True)])
+@pytest.mark.parametrize("reference", [None, [0.0, 0.25, 0.5, 1.0]])
+def test_energy_of_sums_is_that_of_all_spikes(made, reference, monkeypatch):
+    made = divided(maps(**made), 2, monkeypatch)
+    inputs = made.samples.inputs
+    assert energy_of(made.network, inputs, made.activity, reference) == energy(
+        made.network, inputs, execute(made.network, inputs), reference)
+
+
+@pytest.mark.parametrize("samples, values, most, sizes", [
+    (10, 5, 50, [10]), (10, 5, 49, [5, 5]), (10, 5, 15, [2, 3, 2, 3]), (3, 5, 4, [1, 1, 1]),
+    (1, 5, 1000, [1])])
+def test_parts_are_equal_and_small(samples, values, most, sizes):
+    parts = list(evaluations._parts(samples, values, most))
+    assert [len(part) for part in parts] == sizes
+    assert [number for part in parts for number in part] == list(range(samples))
+
+
+def test_progress_is_told_of_all_samples(monkeypatch):
+    told = []
+    whole = evaluation()
+    monkeypatch.setattr(evaluations, "SIMULATED_VALUES", 1)
+    monkeypatch.setattr(evaluations, "PREDICTED_VALUES", 1)
+    result = whole.simulation
+
+    def simulate(program, inputs, *, part, progress, **options):
+        progress(1)
+        of = slice(part.start, part.stop)
+        return replace(result, readout=result.readout[of], classes=result.classes[of],
+                       cycles=result.cycles[of])
+
+    monkeypatch.setattr("sim.run.simulate", simulate)
+    evaluate(whole.network, whole.samples, "medium", PRESETS["medium"],
+             progress=lambda *what: told.append(what))
+    assert told == [("Simulate the RTL", done) for done in range(10)] + [
+        ("Predict the cycles", done) for done in range(9)]
 
 
 def test_maps_are_tiles():
