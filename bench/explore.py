@@ -256,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
         tried = loads(options.network, options.data, options.seed)
         summary = {
             "mnist": next((f"{each.network.inputs}-" + "-".join(
-                str(layer.outputs) for layer in each.network.layers)
+                str(each.network.shape(number)[0]) for number in range(len(each.network.layers)))
                 + f", T = {each.network.timesteps}, {each.network.input_bits}-bit input"
                 for each in tried if each.name == "MNIST"), None),
             "presets": [evaluate(p, tried) for p in PRESETS.values()],

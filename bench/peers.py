@@ -92,7 +92,7 @@ def _judge(program: Program, parts: list[np.ndarray], results: list[SimulationRe
     together, predicted = results[-1], estimates[-1]
     return {
         "hidden_activity": float(np.mean(np.concatenate([trace.spikes[0] for trace in traces]))),
-        "operations": float(np.mean([synaptic_operations(network.layers[0], part)
+        "operations": float(np.mean([synaptic_operations(network.layer(0).weights, part)
                                      for part in parts[:-1]])),
         "cycles": {"mean": float(np.mean(alone)), "min": min(alone), "max": max(alone),
                    "model_mean": float(np.mean([each.cycles[0] for each in estimates[:-1]]))},

@@ -66,19 +66,19 @@ class Workload:
         return rng.permuted(spikes, axis=-1)
 
 
-def synaptic_operations(layer: DenseLayer, spikes: np.ndarray) -> np.ndarray:
+def synaptic_operations(weights: np.ndarray, spikes: np.ndarray) -> np.ndarray:
     """Count (spike, target neuron) pairs with a non-zero weight.
 
     Parameters
     ----------
-    layer : DenseLayer
+    weights : integer array (outputs, inputs)
     spikes : array (samples, steps, inputs) of 0 and 1
 
     Returns
     -------
     int64 (samples,)
     """
-    fan_out = np.count_nonzero(layer.weights, axis=0)
+    fan_out = np.count_nonzero(weights, axis=0)
     return spikes.sum(axis=1, dtype=np.int64) @ fan_out
 
 

@@ -146,7 +146,8 @@ def _grouped(source: SpikeMap, planes: np.ndarray, p: CoreParameters) -> np.ndar
     placed = source.placed(planes, p.banks)
     padded = np.zeros((len(placed), source.groups * p.planes, placed.shape[2]), bool)
     padded[:, :placed.shape[1]] = placed
-    return padded.reshape(len(placed), source.groups, p.planes, source.columns, p.banks).any(axis=2)
+    shape = len(placed), source.groups, p.planes, source.columns, p.banks
+    return np.logical_or.reduce(padded.reshape(shape), axis=2)
 
 
 class _Model:
@@ -229,8 +230,8 @@ class _Model:
         stores = np.stack(self.stores, axis=1)
         after  = stores >= start[:, None]
         loaded = stores - start[:, None] - (np.cumsum(after, axis=1) - after)    # beats before
-        self.stores = [each for each, ever in zip(self.stores, after.any(axis=0), strict=True)
-                       if ever]
+        needed = np.count_nonzero(after, axis=0)
+        self.stores = [each for each, ever in zip(self.stores, needed, strict=True) if ever]
         return start + beats + np.count_nonzero(after & (loaded < beats), axis=1)
 
     def _layer(self, number: int, layer: LayerPlan, events: np.ndarray):

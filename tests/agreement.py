@@ -1,4 +1,4 @@
-"""Networks on one core: the RTL against the golden model, and its cycles against the cycle model."""
+"""Networks on a core: the RTL against the golden model, its cycles against the cycle model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

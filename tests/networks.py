@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -47,6 +47,8 @@ CORES = {
 
 #: Each network runs on two of them.
 PAIRS = [("planes1", "planes2"), ("planes2", "planes4"), ("planes4", "planes1")]
+
+_Kind = TypeVar("_Kind", ConvLayer, DenseLayer)
 
 _DENSITIES = [0.1, 0.5, 1.0, 0.0]
 
@@ -356,8 +358,8 @@ class _Growth:
             return other.z_max, other.signed
         return self.one_of(1, 1, 1, 2, 3, 5, 7, 12, 15), self.chance(0.3)
 
-    def neurons(self, kind, shape: tuple[int, ...], numbers: tuple[int, ...], *,
-                sum_pool: tuple[int, int] = (1, 1), readout: bool = False, **more) -> Layer:
+    def neurons(self, kind: type[_Kind], shape: tuple[int, ...], numbers: tuple[int, ...], *,
+                sum_pool: tuple[int, int] = (1, 1), readout: bool = False, **more) -> _Kind:
         """Draw the arrays and neurons of a layer with weights of this shape."""
         core, rng = self.core, np.random.default_rng(self.rng.getrandbits(64))
         sources = [self.maps[each] for each in numbers]

@@ -19,7 +19,8 @@ from bench.workloads import WORKLOADS, synaptic_operations
 from hw.parameters import PRESETS
 from mapping.program import compile_network
 from model.golden import execute
-from tests.networks import CORES
+from tests.agreement import Agreement
+from tests.networks import CORES, PAIRS
 
 ROOT = Path(__file__).parent.parent
 MISSING = ROOT / "build" / "no such network"
@@ -78,15 +79,15 @@ def test_seeds_give_the_same_and_other_workloads():
     workload = WORKLOADS[0]
     assert (workload.samples(10, 2, 3) == workload.samples(10, 2, 3)).all()
     assert (workload.samples(10, 2, 3) != workload.samples(10, 2, 4)).any()
-    assert (workload.network(3).layers[0].weights != workload.network(4).layers[0].weights).any()
+    assert (workload.network(3).layer(0).weights != workload.network(4).layer(0).weights).any()
 
 
 def test_synaptic_operations_leave_zero_weights_out():
-    layer = WORKLOADS[0].network(1).layers[0]
+    weights = WORKLOADS[0].network(1).layer(0).weights
     spikes = WORKLOADS[0].samples(10, 2, 1)
-    expected = [sum(np.count_nonzero(layer.weights[:, channel])
+    expected = [sum(np.count_nonzero(weights[:, channel])
                     for _, channel in np.argwhere(sample)) for sample in spikes]
-    assert synaptic_operations(layer, spikes).tolist() == expected
+    assert synaptic_operations(weights, spikes).tolist() == expected
 
 
 # Tables
@@ -323,14 +324,17 @@ def test_a_campaign_takes_every_core_with_and_without_stalls():
     planned = list(campaign.batches(95, first_seed=7))
     assert len(planned) == 10
     assert [batch_seed for _, batch_seed, _ in planned] == list(range(7, 17))
-    assert {(core, stalls) for core, _, stalls in planned} == {
-        (core, stalls) for core in CORES for stalls in (0.0, 0.3, 0.7)}
+    assert {core for pair, *_ in planned for core in pair} == set(CORES)
+    assert {(pair, stalls) for pair, _, stalls in planned[:9]} == {
+        (pair, stalls) for pair in PAIRS for stalls in (0.0, 0.3)}
 
 
 def test_a_campaign_ends_at_a_difference(monkeypatch, capsys):
     monkeypatch.setattr(campaign, "ProcessPoolExecutor", ThreadPoolExecutor)
-    monkeypatch.setattr(campaign, "run_batch", lambda core, seed, stalls: (
-        5, "spike is 1" if seed == 3 else None))
+    monkeypatch.setattr(campaign, "run_batch", lambda pair, seed, stalls: [
+        Agreement(5, "spike is 1" if seed == 3 else None, 0.01)])
     assert campaign.main(["--networks", "10", "--seed", "1", "--jobs", "1"]) == 0
     assert campaign.main(["--networks", "40", "--seed", "1", "--jobs", "1"]) == 1
-    assert "seed 3" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "seed 3" in told.err and "spike is 1" in told.err
+    assert "the cycle model is 1.00% off at worst" in told.out

@@ -133,14 +133,14 @@ def test_is_immutable_and_private():
 def test_copies_stay_valid_and_frozen():
     for clone in (pickle.loads(pickle.dumps(network())), copy.deepcopy(network())):
         assert_same(clone, network())
-        assert not clone.layers[0].bias.flags.writeable
+        assert not clone.layer(0).bias.flags.writeable
 
 
 def test_properties():
     net = network()
     assert (net.inputs, net.outputs, net.input_max) == (3, 1, 255)
-    assert (net.layers[0].membrane_min, net.layers[0].membrane_max) == (-(1 << 19), (1 << 19) - 1)
-    assert net.layers[0].weights.dtype == np.int8 and net.layers[0].bias.dtype == np.int32
+    assert (net.layer(0).membrane_min, net.layer(0).membrane_max) == (-(1 << 19), (1 << 19) - 1)
+    assert net.layer(0).weights.dtype == np.int8 and net.layer(0).bias.dtype == np.int32
 
 
 @pytest.mark.parametrize("z_max, weights", [
