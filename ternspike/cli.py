@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 
-class Coding(enum.StrEnum):
+class CodingName(enum.StrEnum):
     """How samples become a network's input: the values of `model.data.Coding`."""
 
     STATIC = "static"
@@ -67,6 +67,12 @@ Levels = Annotated[int | None, typer.Option(
 Signed = Annotated[bool | None, typer.Option(
     "--signed/--unsigned", show_default=False,
     help="Whether spikes count below 0 too. Default: the recipe's.")]
+Coding = Annotated[CodingName | None, typer.Option(
+    "--coding", show_default=False,
+    help="static: 8-bit values; rate: random spikes; events: spikes. Default: the recipe's.")]
+Calibration = Annotated[bool, typer.Option(
+    "--calibration/--no-calibration",
+    help="Teach the ternary network by its full-precision twin.")]
 Epochs = Annotated[int | None, typer.Option(
     "--epochs", min=1, show_default=False, help="Of each training. Default: the recipe's.")]
 
@@ -102,7 +108,8 @@ def _before(
 def demo(
     dataset: TrainingSet = None, data: Data = None, recipe: RecipeName = None,
     core: Core = "medium", samples: Samples = None, jobs: Jobs = 2, seed: Seed = 1,
-    arch: Arch = None, timesteps: Timesteps = None, epochs: Epochs = None,
+    arch: Arch = None, timesteps: Timesteps = None, levels: Levels = None, signed: Signed = None,
+    epochs: Epochs = None, coding: Coding = None, calibration: Calibration = True,
     output: Annotated[Path, typer.Option(
         "--output", "-o", metavar="DIR", help="Folder of the results.")] = Path("build/demo"),
     json: Json = None,
@@ -111,8 +118,10 @@ def demo(
     from ternspike import commands
     from ternspike.training import Changes
 
-    commands.demo(dataset, data, Changes(recipe, arch, timesteps, epochs), core=core,
-                  count=samples, jobs=jobs, seed=seed, folder=output, json=json)
+    changes = Changes(recipe, arch, timesteps, epochs, coding and coding.value, calibration,
+                      levels, signed)
+    commands.demo(dataset, data, changes, core=core, count=samples, jobs=jobs, seed=seed,
+                  folder=output, json=json)
 
 
 @app.command()
@@ -121,13 +130,7 @@ def train(
         "--output", "-o", metavar="FILE", help="The network file to write.")],
     dataset: TrainingSet = None, data: Data = None, recipe: RecipeName = None, arch: Arch = None,
     timesteps: Timesteps = None, levels: Levels = None, signed: Signed = None,
-    epochs: Epochs = None,
-    coding: Annotated[Coding | None, typer.Option(
-        "--coding", show_default=False,
-        help="static: 8-bit values; rate: random spikes; events: spikes. Default: static.")] = None,
-    calibration: Annotated[bool, typer.Option(
-        "--calibration/--no-calibration",
-        help="Teach the ternary network by its full-precision twin.")] = True,
+    epochs: Epochs = None, coding: Coding = None, calibration: Calibration = True,
     seed: Seed = 1, json: Json = None,
 ) -> None:
     """Train a full-precision network and its ternary twin, and fold the latter to integers."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.data import DataError, Dataset, load
-from model.files import atomic_write
 from model.network import InputCoding, IntegerNetwork
 from ternspike import console, tables
 from ternspike.cores import parse_core
@@ -20,6 +20,7 @@ from ternspike.samples import Samples, test_samples
 if TYPE_CHECKING:
     from hw.parameters import CoreParameters
     from model.recipes import Recipe
+    from sim.run import SimulationResult
     from ternspike.evaluation import Evaluation
     from ternspike.training import Changes, Trained
 
@@ -90,19 +91,26 @@ def simulate(
     report: Path | None, json: Path | None,
 ) -> None:
     """Run samples through the RTL and compare."""
+    from ternspike.dump import Dump
+
     check_outputs(dump, waves, report, json)
     parameters = parse_core(core)
     network = IntegerNetwork.load(network_file)
-    samples = test_samples(network, load(_dataset_name(network, dataset), data), count, seed)
-    evaluation = _evaluate(network, samples, core, parameters, jobs=jobs, seed=seed,
-                           stalls=stalls, waves=waves)
-    summary = _summary(evaluation, seed)
-    write_json(json, summary)
-    if dump is not None:
-        _dump(dump, evaluation)
+    dataset = _dataset_name(network, dataset)
+    samples = test_samples(network, load(dataset, data), count, seed)
+    with contextlib.ExitStack() as stack:
+        dumped = None if dump is None else stack.enter_context(Dump(dump, len(samples)))
+        evaluation = _evaluate(network, samples, core, parameters, jobs=jobs, seed=seed,
+                               stalls=stalls, waves=waves, record=dumped and dumped.add)
+        summary = _summary(evaluation, seed)
+        write_json(json, summary)
+        if dumped is not None:
+            dumped.write(samples.labels, evaluation.simulation)
     if report is not None:
-        command = (f"ternspike simulate {network_file.name} --dataset {samples.dataset} --data DIR "
-                   f"--core {core} --samples {len(samples)} --seed {seed}")
+        # Random stalls come at other times where other simulators share the samples.
+        command = _command("simulate", dataset, quote(network_file.name), core=core,
+                           samples=len(samples), stalls=stalls or None,
+                           jobs=jobs if stalls else None, seed=seed)
         write_text(report, _report(evaluation, summary, command))
     tables.evaluation(summary)
     _require_equal(summary)
@@ -120,7 +128,9 @@ def estimate(
     from ternspike.evaluation import predict
     from ternspike.summary import summarise_prediction
 
-    summary = summarise_prediction(predict(network, samples, core, parameters))
+    with console.counting(len(samples)) as progress:
+        prediction = predict(network, samples, core, parameters, progress=progress)
+    summary = summarise_prediction(prediction)
     write_json(json, summary)
     tables.estimate(summary)
 
@@ -169,13 +179,14 @@ def _train(recipe: Recipe, dataset: Dataset, seed: int) -> Trained:
 def _evaluate(
     network: IntegerNetwork, samples: Samples, core: str, parameters: CoreParameters, *,
     jobs: int, seed: int, stalls: float = 0.0, waves: Path | None = None,
+    record: Callable[[int, SimulationResult], None] | None = None,
 ) -> Evaluation:
     """Simulate under a progress display."""
     from ternspike.evaluation import evaluate
 
-    with console.counting("Simulate the RTL", len(samples)) as progress:
+    with console.counting(len(samples)) as progress:
         return evaluate(network, samples, core, parameters, jobs=jobs, seed=seed, stalls=stalls,
-                        waves=waves, progress=progress)
+                        waves=waves, progress=progress, record=record)
 
 
 def _summary(evaluation: Evaluation, seed: int) -> dict[str, Any]:
@@ -194,13 +205,28 @@ def _report(evaluation: Evaluation, summary: dict[str, Any], command: str) -> st
 
 def _demo_command(dataset: str, recipe: Recipe, summary: Mapping[str, Any],
                   changes: Changes) -> str:
-    """Return what to type to see the same numbers again."""
-    named = f" --recipe {changes.recipe}" if changes.recipe else ""
-    epochs = f" --epochs {changes.epochs}" if changes.epochs else ""
-    return (f"ternspike demo --dataset {dataset}{'' if dataset == 'digits' else ' --data DIR'}"
-            f"{named} --core {summary['core']['name']} --samples {summary['samples']} "
-            f"--arch {quote(recipe.arch)} --timesteps {summary['timesteps']}{epochs} "
-            f"--seed {summary['seed']}")
+    """Return what to type to see the same numbers again.
+
+    The layers and steps are told even where they are the recipe's: they may change there.
+    """
+    signed = {None: None, True: "--signed", False: "--unsigned"}[changes.signed]
+    return _command(
+        "demo", dataset, signed, None if changes.calibrate else "--no-calibration",
+        recipe=changes.recipe, arch=recipe.arch, timesteps=recipe.timesteps,
+        levels=changes.levels, coding=changes.coding, epochs=changes.epochs,
+        core=summary["core"]["name"], samples=summary["samples"], seed=summary["seed"])
+
+
+def _command(name: str, dataset: str, *words: str | None, **options: object) -> str:
+    """Return a command line for a POSIX shell; what is None is not in it.
+
+    The folder of the data is where the reader has it.
+    """
+    folder = None if dataset == "digits" or dataset.endswith(".npz") else "DIR"
+    told = [f"--{option} {quote(str(value))}"
+            for option, value in {"dataset": dataset, "data": folder, **options}.items()
+            if value is not None]
+    return " ".join(["ternspike", name, *(word for word in words if word is not None), *told])
 
 
 def _require_equal(summary: Mapping[str, Any]) -> None:
@@ -240,19 +266,8 @@ def _estimate_samples(
             console.note(f"Inputs are random. {error}")
     else:
         return test_samples(network, load(dataset, data), count, seed)
-    shape = (count or RANDOM_SAMPLES, network.inputs)
-    if network.input is InputCoding.SPIKES:
-        shape = (shape[0], network.timesteps, network.inputs)
-    inputs = np.random.default_rng(seed).integers(0, network.input_max + 1, shape, np.uint8)
+    steps = () if network.input is InputCoding.STATIC else (network.timesteps,)
+    inputs = np.random.default_rng(seed).integers(
+        network.input_min, network.input_max + 1, (count or RANDOM_SAMPLES, *steps, network.inputs),
+        np.int8 if network.input_signed else np.uint8)
     return Samples("random", inputs, np.zeros(len(inputs), np.int64), inputs)
-
-
-def _dump(path: Path, evaluation: Evaluation) -> None:
-    """Write all that the simulation recorded."""
-    simulation = evaluation.simulation
-    arrays = {"labels": evaluation.samples.labels, "classes": simulation.classes,
-              "readout": simulation.readout, "cycles": simulation.cycles}
-    for kind, recorded in (("spikes", simulation.spikes), ("membranes", simulation.membranes)):
-        arrays |= {f"{kind}_{number}": array for number, array in enumerate(recorded)}
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)

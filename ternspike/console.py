@@ -66,11 +66,22 @@ def _progress() -> Progress:
 
 
 @contextlib.contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how many of ``total`` are done, as told to the function that is yielded."""
+def counting(total: int) -> Iterator[Callable[[str, int], None]]:
+    """Show of each thing that is done how many of ``total`` it is done for.
+
+    Both are told to the function that is yielded; the next thing begins when the one before ends.
+    """
     with _progress() as progress:
-        task = progress.add_task(what, total=total, detail="")
-        yield lambda done: progress.update(task, completed=done)
+        tasks = {}
+
+        def report(what: str, done: int) -> None:
+            if what not in tasks:
+                for task in tasks.values():
+                    progress.update(task, completed=total)
+                tasks[what] = progress.add_task(what, total=total, detail="")
+            progress.update(tasks[what], completed=done)
+
+        yield report
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def render(evaluation: Evaluation, summary: dict[str, Any], command: str) -> str
         misses=len(misses),
         confusion=_confusion(evaluation),
         gallery=_gallery(evaluation, misses),
-        sample=_sample(evaluation, _hardest(evaluation)),
+        sample=_sample(evaluation),
         weights=_weights(evaluation),
         depth_charts=_depth_charts(summary),
         merges=any(not layer["weights"] for layer in summary["layers"]),
@@ -171,34 +171,25 @@ def _image(sample: np.ndarray) -> np.ndarray:
     return sample[0] if sample.ndim == 3 and len(sample) == 1 else sample
 
 
-def _hardest(evaluation: Evaluation) -> int:
-    """Return the sample whose decision was the closest, of those that are right (or of all)."""
-    readout = np.sort(evaluation.simulation.readout, axis=1)
-    margins = readout[:, -1] - readout[:, -2] if readout.shape[1] > 1 else readout[:, 0]
-    right = np.flatnonzero(evaluation.simulation.classes == evaluation.samples.labels)
-    among = right if len(right) else np.arange(len(margins))
-    return int(among[np.argmin(margins[among])])
-
-
-def _sample(evaluation: Evaluation, number: int) -> dict[str, Any]:
-    """Return one sample's way through the network, as the RTL recorded it."""
-    network, samples, simulation = evaluation.network, evaluation.samples, evaluation.simulation
-    layers = [_layer(network, layer, simulation.spikes[layer][number],
-                     simulation.membranes[layer][number])
-              for layer in range(len(network.layers) - 1)]
+def _sample(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the closest decision's way through the network, as the RTL recorded it."""
+    network, samples, shown = evaluation.network, evaluation.samples, evaluation.closest
+    layers = [_layer(network, number, spikes, membranes)
+              for number, (spikes, membranes) in enumerate(
+                  zip(shown.spikes, shown.membranes, strict=False))]
     last = network.layers[-1]
     start = np.full((1, network.outputs), network.layer(len(network.layers) - 1).v_init)
-    history = np.concatenate([start, simulation.membranes[-1][number]])
+    history = np.concatenate([start, shown.membranes[-1]])
     result = "last value decides" if last.readout is Readout.LAST else "sum decides"
-    found = int(simulation.classes[number])
+    found = int(evaluation.simulation.classes[shown.number])
     details = {InputCoding.STATIC: f"{network.input_bits}-bit values as bit planes",
                InputCoding.SPIKES: "one picture a time step",
                InputCoding.SAMPLES: f"{network.input_bits}-bit values, new in each time step"}
     return {
-        "number": number,
-        "label": int(samples.labels[number]),
-        "right": found == samples.labels[number],
-        "planes": _planes(evaluation, number),
+        "number": shown.number,
+        "label": int(samples.labels[shown.number]),
+        "right": shown.right,
+        "planes": _planes(evaluation, shown.number),
         "input_detail": details[network.input],
         "layers": layers,
         "readout": Markup(drawing.line_chart(

@@ -24,7 +24,7 @@ class Samples:
     labels
         int64 (N,).
     inputs
-        uint8 (N, inputs) static, otherwise (N, T, inputs).
+        uint8, or int8 if they may be below 0, (N, inputs) static, otherwise (N, T, inputs).
     """
 
     dataset: str

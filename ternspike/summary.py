@@ -7,9 +7,9 @@ import numpy as np
 
 from mapping.cycles import CycleEstimate
 from model.accounting import arch, describe, memory
-from model.energy import energy
 from model.network import IntegerNetwork
 from ternspike import __version__
+from ternspike.activity import energy_of
 from ternspike.evaluation import Evaluation, Prediction
 
 __all__ = ["arch", "float_activity", "summarise", "summarise_prediction", "trained_accuracy"]
@@ -24,7 +24,7 @@ def trained_accuracy(metadata: Mapping[str, str], stage: str) -> float | None:
 
 
 def float_activity(network: IntegerNetwork) -> list[float] | None:
-    """Return the activity of the full-precision network, as `energy` takes it, if it is known."""
+    """Return the activity of the full-precision network, as `energy_of` takes it, if known."""
     texts = network.metadata.get("activity_float", "").split()
     shares = [share for share in map(_share, texts) if share is not None]
     return shares if len(shares) == len(network.layers) - 1 else None
@@ -38,7 +38,7 @@ def summarise_prediction(prediction: Prediction) -> dict[str, Any]:
     network, samples, estimate = prediction.network, prediction.samples, prediction.estimate
     weights = memory(network).to_dict()
     reference = float_activity(network)
-    costs = energy(network, samples.inputs, prediction.trace, reference).to_dict()
+    costs = energy_of(network, samples.inputs, prediction.activity, reference).to_dict()
     return {
         "version": __version__,
         "dataset": samples.dataset,

@@ -1,10 +1,10 @@
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
-from types import SimpleNamespace
-from typing import cast
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +12,11 @@ import pytest
 from model.data import load
 from model.golden import execute
 from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout
-from ternspike import commands, console
+from sim.run import SimulationResult
+from ternspike import commands, console, evaluation
 from ternspike.cli import main
-from ternspike.evaluation import Evaluation
+from ternspike.dump import Dump
+from ternspike.training import Changes, choose_recipe
 from tests.networks import CORES
 
 # The command line's name of a core that other tests simulate, too.
@@ -210,6 +212,26 @@ def test_estimate_without_data(ternspike, tmp_path):
     assert "MNIST/raw" in err
 
 
+@pytest.mark.parametrize("coding, signed", [
+    (InputCoding.STATIC, False), (InputCoding.STATIC, True), (InputCoding.SPIKES, False),
+    (InputCoding.SAMPLES, False), (InputCoding.SAMPLES, True)])
+def test_estimate_of_random_inputs(ternspike, tmp_path, coding, signed):
+    """Of every kind of input, over its whole range."""
+    path, numbers = tmp_path / "net.safetensors", tmp_path / "numbers.json"
+    known = random_network()
+    spikes = coding is InputCoding.SPIKES
+    network = IntegerNetwork(coding, 1 if spikes else 8, 3, known.layers, input_signed=signed)
+    network.save(path)
+    code, _, err = ternspike("estimate", path, "--core", SMALL, "--samples", 20, "--json", numbers)
+    assert code == 0, err
+    assert "Inputs are random" in err
+    summary = json.loads(numbers.read_text())
+    assert summary["samples"] == 20
+    assert 0.4 < summary["layers"][0]["activity"] < 0.6
+    samples = commands._estimate_samples(network, None, None, 500, 1)
+    assert (samples.inputs.min(), samples.inputs.max()) == (network.input_min, network.input_max)
+
+
 @pytest.mark.cocotb
 def test_simulate(ternspike, network_file, tmp_path):
     dump, numbers, page = (tmp_path / name for name in ("out.npz", "out.json", "out.html"))
@@ -223,12 +245,34 @@ def test_simulate(ternspike, network_file, tmp_path):
     assert summary["accuracy"]["rtl"] == summary["accuracy"]["integer"]
     assert abs(summary["cycles"]["mean"] / summary["cycles"]["model_mean"] - 1) <= 0.02
     assert "0 mismatches" in page.read_text()
+    assert (f"ternspike simulate net.safetensors --dataset digits --core {SMALL} --samples 6 "
+            f"--seed 1</pre>") in page.read_text()
     trace = execute(random_network(), load("digits").test_x[:6].reshape(6, -1))
     with np.load(dump) as arrays:
         np.testing.assert_array_equal(arrays["classes"], trace.classes)
         np.testing.assert_array_equal(arrays["spikes_0"], trace.spikes[0])
         np.testing.assert_array_equal(arrays["membranes_1"], trace.membranes[1])
         assert len(arrays["cycles"]) == 6
+
+
+@pytest.mark.cocotb
+def test_parts_of_the_samples_change_nothing(ternspike, network_file, tmp_path, monkeypatch):
+    """Neither the numbers nor the page nor the dump: not even the cycles."""
+    made = []
+    values = 3 * 12 + 3 * 10
+    for most in (values, 3 * values, 1 << 24):
+        monkeypatch.setattr(evaluation, "SIMULATED_VALUES", most)
+        monkeypatch.setattr(evaluation, "PREDICTED_VALUES", 64 * most)
+        dump, numbers, page = (tmp_path / f"{most}.{end}" for end in ("npz", "json", "html"))
+        code, _, err = ternspike(
+            "simulate", network_file, "--core", SMALL, "--samples", 7, "--jobs", 2,
+            "--dump", dump, "--json", numbers, "--report", page)
+        assert code == 0, err
+        with np.load(dump) as arrays:
+            made.append((numbers.read_text(), page.read_text(),
+                         {name: arrays[name].tolist() for name in arrays}))
+    assert made[0] == made[1] == made[2]
+    assert json.loads(made[0][0])["mismatches"] == 0
 
 
 def test_verilog(ternspike, tmp_path):
@@ -282,17 +326,21 @@ def test_more_samples_than_there_are(ternspike, network_file):
 def test_network_too_large_for_the_core(ternspike, tmp_path):
     path = tmp_path / "net.safetensors"
     random_network(hidden=300, dataset="digits").save(path)
-    refused(ternspike("simulate", path, "--core", SMALL), "layer 0 (64-300)", "needs", "has")
+    # 38 tiles of 8 neurons, each of which reads 64 inputs from 2 banks.
+    refused(ternspike("simulate", path, "--core", f"{SMALL},weight_depth=1024"),
+            "layer 0 (64-300)", "weight_depth", "needs 1216, the core has 1024")
     # Known before the training, not after it.
     refused(ternspike("demo", "--arch", "64-9000-10", "--core", "tiny", "-o", tmp_path / "out"),
-            "needs", "the core has")
+            "network: rows of spikes (spike_depth", "needs 2316, the core has 512")
     assert leftovers(tmp_path / "out") == []
 
 
 def test_too_many_steps_for_the_core(ternspike, tmp_path):
     path = tmp_path / "net.safetensors"
     random_network(timesteps=200, dataset="digits").save(path)
-    refused(ternspike("estimate", path, "--core", SMALL), "spike_depth", "200 steps", "128")
+    # 2 buffers of 8 planes in 4 rows each, and 200 steps of the hidden layer.
+    refused(ternspike("estimate", path, "--core", f"{SMALL},spike_depth=256"),
+            "spike_depth; 2 x 32 for the input", "hidden layers", "needs 264, the core has 256")
 
 
 def test_input_too_wide_for_the_core(ternspike, tmp_path):
@@ -301,15 +349,19 @@ def test_input_too_wide_for_the_core(ternspike, tmp_path):
     images = np.ones((4, 500), np.uint8)
     np.savez(tmp_path / "wide.npz", train_x=images, train_y=[0, 1, 0, 1], test_x=images,
              test_y=[0, 1, 0, 1])
-    refused(ternspike("estimate", path, "--core", SMALL, "--dataset", tmp_path / "wide.npz"),
-            "500 channels", "8 planes", "128")
+    # 8 planes of 500 values in rows of 16.
+    refused(ternspike("estimate", path, "--core", f"{SMALL},spike_depth=512", "--dataset",
+                      tmp_path / "wide.npz"),
+            "spike_depth; 2 x 256 for the input", "needs 515, the core has 512")
 
 
 @pytest.mark.parametrize("core, words", [
     ("huge", ["huge", "medium"]),
     ("tiny,legs=2", ["legs=2", "banks"]),
     ("tiny,banks=many", ["banks", "many"]),
-    (f"{SMALL},lanes=7", ["lanes (7)", "banks (4)"]),
+    (f"{SMALL},lanes=7", ["lanes (7)", "banks (2)"]),
+    (f"{SMALL},scan=12", ["scan", "power of two, not 12"]),
+    (f"{SMALL},scan=2", ["banks * scan (4)", "lanes (8)"]),
     ("tiny,planes=99", ["planes", "1..16"]),
 ])
 def test_impossible_core(ternspike, network_file, core, words):
@@ -376,6 +428,31 @@ def test_interrupted_training_leaves_no_file(ternspike, tmp_path, monkeypatch):
     assert leftovers(tmp_path) == []
 
 
+def result_of(samples: int, first: int = 0) -> SimulationResult:
+    spikes = np.arange(first, first + samples, dtype=np.int8).reshape(-1, 1, 1) - 3
+    return SimulationResult(
+        (spikes,), (spikes * np.ones((1, 2, 5), np.int32), -spikes), np.zeros((samples, 4)),
+        np.zeros(samples), np.ones(samples), samples, 1, 1)
+
+
+def test_dump_is_collected_part_by_part(tmp_path):
+    path = tmp_path / "out.npz"
+    with Dump(path, 6) as dump:
+        for first, samples in ((0, 3), (3, 1), (4, 2)):
+            dump.add(first, result_of(samples, first))
+        assert len(leftovers(tmp_path)) == 1
+        whole = result_of(6)
+        dump.write(np.arange(6), whole)
+    with np.load(path) as arrays:
+        assert set(arrays) == {"labels", "classes", "readout", "cycles", "spikes_0", "membranes_0",
+                               "membranes_1"}
+        for name, array in (("spikes_0", whole.spikes[0]), ("membranes_0", whole.membranes[0]),
+                            ("membranes_1", whole.membranes[1])):
+            assert arrays[name].dtype == array.dtype
+            np.testing.assert_array_equal(arrays[name], array)
+    assert leftovers(tmp_path) == ["out.npz"]
+
+
 def test_interrupted_dump_leaves_the_old_file(tmp_path, monkeypatch):
     """An interrupt in the middle of writing: what was there stays, nothing else does."""
     path = tmp_path / "out.npz"
@@ -386,10 +463,9 @@ def test_interrupted_dump_leaves_the_old_file(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(np, "savez_compressed", half_written)
-    arrays = SimpleNamespace(labels=0, classes=0, readout=0, cycles=0, spikes=(), membranes=())
-    with pytest.raises(KeyboardInterrupt):
-        commands._dump(
-            path, cast(Evaluation, SimpleNamespace(samples=arrays, simulation=arrays)))
+    with pytest.raises(KeyboardInterrupt), Dump(path, 2) as dump:
+        dump.add(0, result_of(2))
+        dump.write(np.arange(2), result_of(2))
     assert path.read_text() == "old"
     assert leftovers(tmp_path) == ["out.npz"]
 
@@ -401,6 +477,39 @@ def test_faults_of_the_program_are_not_hidden(monkeypatch, network_file):
     monkeypatch.setattr(commands, "info", broken)
     with pytest.raises(ValueError, match="a bug"):
         main(["info", str(network_file)])
+
+
+# What to type to see the same again
+
+def command_of(summary, changes, dataset="digits"):
+    recipe = choose_recipe(load("digits"), changes)
+    return commands._demo_command(dataset, recipe, summary, changes)
+
+
+def test_command_of_a_demo():
+    summary = {"samples": 360, "seed": 4, "core": {"name": "tiny,planes=2"}}
+    assert command_of(summary, Changes()) == (
+        "ternspike demo --dataset digits --arch 64-256-256-10 --timesteps 4 --core tiny,planes=2 "
+        "--samples 360 --seed 4")
+    changes = Changes("digits", "1x8x8-4C3S2-R4(add3)-10", 2, 1, "rate", False, 3, True)
+    assert command_of(summary, changes, "mnist") == (
+        "ternspike demo --signed --no-calibration --dataset mnist --data DIR --recipe digits "
+        "--arch '1x8x8-4C3S2-R4(add3)-10' --timesteps 2 --levels 3 --coding rate --epochs 1 "
+        "--core tiny,planes=2 --samples 360 --seed 4")
+    assert "--unsigned" in command_of(summary, Changes(signed=False))
+
+
+def test_command_is_understood(monkeypatch):
+    """What a report says can be typed, and asks for the same."""
+    asked = []
+    monkeypatch.setattr(commands, "demo", lambda *given, **options: asked.append((given, options)))
+    changes = Changes("digits", "1x8x8-4C3S2-R4(add3)-10", 2, 1, "rate", False, 3, True)
+    summary = {"samples": 360, "seed": 4, "core": {"name": "tiny,planes=2"}}
+    with pytest.raises(SystemExit) as exit:
+        main(shlex.split(command_of(summary, changes, "mnist"))[1:])
+    assert exit.value.code == 0
+    assert asked == [(("mnist", Path("DIR"), changes), dict(
+        core="tiny,planes=2", count=360, jobs=2, seed=4, folder=Path("build/demo"), json=None))]
 
 
 def test_mismatches_fail(ternspike):
