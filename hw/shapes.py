@@ -100,7 +100,8 @@ class FetchLayer(data.StructLayout):
             "x":          column,                     # first column of a span in its line
             "line":       column,                     # first column of that line in the map
             "width":      column,                     # columns of a span
-            "pitch":      column,                     # columns of a line of the map
+            "columns":    column,                     # columns of a line that hold pixels
+            "pitch":      column,                     # ... from a line to the next
             "size":       column,                     # columns of the map
             "tile_x":     column,
             "x_x":        column,

@@ -204,7 +204,7 @@ class SpanWalker(wiring.Component):
         there = Signal(column)                       # first column of the line, with `far`
         m.d.comb += [
             begin.eq(Mux(s1.x < 0, 0, s1.x)),
-            end.eq(Mux(s1.end > layer.pitch, layer.pitch, s1.end)),
+            end.eq(Mux(s1.end > layer.columns, layer.columns, s1.end)),
             there.eq(s1.line + s1.far),
         ]
         m.d.sync += [

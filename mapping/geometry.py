@@ -80,7 +80,7 @@ def _ungrouped(layer: ConvLayer) -> np.ndarray:
 
 
 def phases(p: CoreParameters, pixel: int, advance: int, pixels: int, width: int) -> int:
-    """Return the phases of a layer, or 0 if it can't walk its source.
+    """Return the phases of a layer: after so many tiles, the next begins with a column again.
 
     Parameters
     ----------
@@ -94,10 +94,7 @@ def phases(p: CoreParameters, pixel: int, advance: int, pixels: int, width: int)
         Output pixels of a line.
     """
     step = pixels * advance * pixel
-    number = p.banks // gcd(p.banks, step)
-    if number * pixels > width:
-        number = width // pixels
-    return number if width % (number * pixels) == 0 else 0
+    return min(p.banks // gcd(p.banks, step), ceil_div(width, pixels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +111,7 @@ class Walk:
     pixel : :class:`numpy.ndarray`
         int64 ``(tiles, lanes)``: its output pixel (after pooling), from the first of the place.
     pixels : :class:`int`
-        Output pixels of a place.
+        Output pixels of a place; those of the last place may lie behind the end of the line.
     loops : dict of :class:`int`
         The fields of :class:`~hw.shapes.FetchLayer` that say what the loops add, and how often they
         turn.
@@ -157,6 +154,7 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
     pool_y, pool_x = kernel.pool
     number = phases(p, source.pixel, across * pool_x, pixels, output.width)
     place = number * pixels
+    places = ceil_div(output.width, place)
     tiles = number * channel_tiles
 
     lane = np.arange(p.lanes)
@@ -164,8 +162,8 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
     phase, part_of_pixel = np.divmod(tile, channel_tiles)
     channel = np.broadcast_to(part_of_pixel * p.lanes + lane % min(output.pixel, p.lanes),
                               (tiles, p.lanes))
-    channel = np.where(channel < outputs, channel, -1)
     pixel = np.broadcast_to(phase * pixels + lane // output.pixel, (tiles, p.lanes))
+    channel = np.where((channel < outputs) & (pixel < output.width), channel, -1)
 
     # Pixels of the source that the first place sees, and in which columns they lie. If pixels
     # begin with columns, those of a pooled window see the same columns, moved.
@@ -199,10 +197,12 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
     line_weights = 0 if shared else parts * columns
     lines = height
     pitch, size = source.pitch, source.height * source.pitch
+    line_columns = source.line_columns(p.banks)
     if lines > 1 and not shared and (parts, columns, begin) == (1, pitch, 0) and (
-            kernel.padding[0] == 0 and output.height == output.width == 1):
+            kernel.padding[0] == 0 and output.height == output.width == 1 and
+            source.line_columns(p.banks) == pitch):
         # Lines that are read whole are one span.
-        columns, pitch, lines = lines * columns, size, 1
+        columns, pitch, lines, line_columns = lines * columns, size, 1, size
         part["weights"] = line_weights = columns
     set_words = 1 if shared else lines * parts
     set_words *= columns
@@ -239,11 +239,11 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
 
     line = source.pitch
     loops = {
-        "last_tile": tiles - 1, "last_y": output.height - 1, "last_x": output.width // place - 1,
+        "last_tile": tiles - 1, "last_y": output.height - 1, "last_x": places - 1,
         "last_pool_y": pool_y - 1, "last_pool_x": pool_x - 1,
         "last_line": lines - 1, "last_part": parts - 1,
-        "x": begin, "line": -kernel.padding[0] * line, "width": columns, "pitch": pitch,
-        "size": size, "tile_x": tile_x,
+        "x": begin, "line": -kernel.padding[0] * line, "width": columns,
+        "columns": line_columns, "pitch": pitch, "size": size, "tile_x": tile_x,
         "x_x": place * pool_x * across * source.pixel // p.banks,
         "pool_x": across * source.pixel // p.banks if moves else 0,
         "part_x": part["x"], "y_line": pool_y * down * line, "pool_line": down * line,
@@ -251,5 +251,5 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
         "pool_weights": 0 if moves else set_words, "line_weights": line_weights,
         "part_weights": part["weights"],
     }
-    return Walk(tiles, output.height, output.width // place, kernel.pool, channel, pixel, place,
+    return Walk(tiles, output.height, places, kernel.pool, channel, pixel, place,
                 loops, tiles * sets * set_words, weights.reshape(-1, p.banks, p.lanes))

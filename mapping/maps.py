@@ -25,7 +25,7 @@ class SpikeMap:
     pixel : :class:`int`
         Bits from a pixel to the next: its channels, padded.
     pitch : :class:`int`
-        Columns from a line to the next.
+        Columns from a line to the next; those behind the last pixel may hold anything.
     steps : :class:`int`
         Steps that are stored; one of a static input.
     coding : tuple of :class:`int`
@@ -54,6 +54,10 @@ class SpikeMap:
     def columns(self) -> int:
         """Columns of a plane."""
         return self.height * self.pitch
+
+    def line_columns(self, banks: int) -> int:
+        """Return the columns of a line that hold pixels."""
+        return ceil_div(self.width * self.pixel, banks)
 
     def bits(self, banks: int) -> np.ndarray:
         """Return the place of each neuron's bit in a plane: int64 ``(channels, height, width)``."""

@@ -3,6 +3,7 @@
 The plan is geometry only: maps, walks, addresses. :mod:`mapping.program` turns it into memory
 contents, :mod:`mapping.cycles` into cycles.
 """
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hw.event_queue import EventQueue
@@ -270,14 +271,28 @@ def _size_maps(network: IntegerNetwork, p: CoreParameters) -> dict[int, SpikeMap
             richest = max((codings[of] for of in together), key=len)
             for of in together:
                 pixels[of], codings[of] = widest, richest
-    maps = {}
-    for number in range(last + 1):
-        channels, height, width = network.shape(number)
-        steps = network.steps(number)
-        maps[number] = _sized(channels, height, width, pixels[number],
-                              width * pixels[number] // p.banks, steps, codings[number], p)
-    maps[-1] = _input_map(network, p, maps)
-    return maps
+    source = _InputMap(network, p)
+    for candidate in source.candidates():
+        maps = {-1: candidate}
+        for number in range(last + 1):
+            channels, height, width = network.shape(number)
+            sources = [maps[of] for of in network.sources(number)]
+            place = _place(network, number, sources, pixels[number], p)
+            maps[number] = _sized(channels, height, width, pixels[number],
+                                  ceil_div(width, place) * place * pixels[number] // p.banks,
+                                  network.steps(number), codings[number], p)
+        if source.suits(maps):
+            return maps
+    raise AssertionError("an input of whole columns a pixel suits every network")
+
+
+def _place(network: IntegerNetwork, number: int, sources: list[SpikeMap], pixel: int,
+           p: CoreParameters) -> int:
+    """Return the output pixels of a layer from one place of its walk to the next."""
+    kernel = kernel_of(network.layers[number], sources)
+    pixels = max(1, p.lanes // pixel)
+    return pixels * phases(p, sources[0].pixel, kernel.stride[1] * kernel.pool[1], pixels,
+                           network.shape(number)[2])
 
 
 def _sized(channels: int, height: int, width: int, pixel: int, pitch: int, steps: int,
@@ -294,35 +309,46 @@ def _pixel(shape: tuple[int, int, int], p: CoreParameters) -> int:
     A tile is written at once, so either a pixel takes whole tiles, or whole pixels take a tile.
     """
     channels, _, width = shape
-    for pixel in range(max(channels, p.banks), p.lanes):
-        if p.lanes % pixel == 0 and pixel % p.banks == 0 and width % (p.lanes // pixel) == 0:
+    for pixel in range(max(channels, p.banks), p.lanes if width > 1 else 0):
+        if p.lanes % pixel == 0 and pixel % p.banks == 0:
             return pixel
     return ceil_div(channels, p.lanes) * p.lanes
 
 
-def _input_map(network: IntegerNetwork, p: CoreParameters, maps: dict[int, SpikeMap]) -> SpikeMap:
-    """Return the map of the input: as dense as all layers that read it can walk over it."""
-    channels, height, width = network.shape(-1)
-    readers = [number for number in range(len(network.layers)) if -1 in network.sources(number)]
-    static = network.input is InputCoding.STATIC
-    steps, coding = 1 if static else network.timesteps, network.plane_weights(-1)
-    if all(isinstance(network.layers[number], DenseLayer) and
-           network.layer(number).sum_pool == (1, 1) for number in readers):
-        channels, height, width = channels * height * width, 1, 1
-    sizes = [size for size in range(channels, p.banks) if p.banks % size == 0]
-    for pixel in [*sizes, ceil_div(channels, p.banks) * p.banks]:
-        found = _sized(channels, height, width, pixel, ceil_div(width * pixel, p.banks), steps,
-                       coding, p)
-        if all(_walks(network, number, found, maps[number], p) for number in readers):
-            return found
-    raise AssertionError("columns of one pixel suit every layer")
+class _InputMap:
+    """How the input may lie: the denser, the better its spikes spread over the banks."""
 
+    def __init__(self, network: IntegerNetwork, p: CoreParameters):
+        self.network, self.p = network, p
+        self.readers = [number for number in range(len(network.layers))
+                        if -1 in network.sources(number)]
 
-def _walks(network: IntegerNetwork, number: int, source: SpikeMap, output: SpikeMap,
-           p: CoreParameters) -> bool:
-    kernel = kernel_of(network.layers[number], [source])
-    return phases(p, source.pixel, kernel.stride[1] * kernel.pool[1],
-                  max(1, p.lanes // output.pixel), output.width) > 0
+    def candidates(self) -> Iterator[SpikeMap]:
+        """Yield the densest map first, the one whose pixels are whole columns last."""
+        network, p = self.network, self.p
+        channels, height, width = network.shape(-1)
+        steps = 1 if network.input is InputCoding.STATIC else network.timesteps
+        if all(isinstance(network.layers[number], DenseLayer) and
+               network.layer(number).sum_pool == (1, 1) for number in self.readers):
+            channels, height, width = channels * height * width, 1, 1
+        sizes = [size for size in range(channels, p.banks) if p.banks % size == 0]
+        for pixel in [*sizes, ceil_div(channels, p.banks) * p.banks]:
+            yield _sized(channels, height, width, pixel, ceil_div(width * pixel, p.banks), steps,
+                         network.plane_weights(-1), p)
+
+    def suits(self, maps: dict[int, SpikeMap]) -> bool:
+        """Tell whether joined maps have equal lines, and pixels that share columns cost little.
+
+        The phases of an output have weights of their own; they may take a quarter of the memory.
+        """
+        network, p = self.network, self.p
+        pitches = [{maps[of].pitch for of in network.sources(number)}
+                   for number in range(len(network.layers))]
+        if maps[-1].pixel % p.banks == 0:
+            return True
+        words = sum(walk(kernel_of(network.layers[number], [maps[-1]]), [maps[-1]], maps[number],
+                         p).words for number in self.readers)
+        return words <= p.weight_depth // 4 and all(len(each) == 1 for each in pitches)
 
 
 def _place_maps(network: IntegerNetwork, p: CoreParameters, maps: dict[int, SpikeMap],

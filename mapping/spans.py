@@ -55,7 +55,7 @@ def _rows(layer: LayerPlan, p: CoreParameters, x: int, line: int, part: int,
           ) -> tuple[tuple[int, int], ...]:
     """Return the rows of one span."""
     loops = layer.walk.loops
-    begin, end = max(x, 0), min(x + loops["width"], loops["pitch"])
+    begin, end = max(x, 0), min(x + loops["width"], loops["columns"])
     if not 0 <= line < loops["size"] or begin >= end:
         return ((0, 0),)
     # Sources lie at multiples of rows, so that each begins with a column of its own row.

@@ -55,5 +55,5 @@ def visits_of(layer: LayerPlan, fired_shape: tuple[int, int, int], p: CoreParame
         line = (y * pool_y + down)[:, None]
         neuron = (channel * height + line) * width + pixel * pool_x + across[:, None]
         parts.append((np.full(len(step), tile), step, level, group,
-                      np.where(channel < 0, -1, neuron)))
+                      np.where((channel < 0) | (pixel * pool_x >= width), -1, neuron)))
     return Visits(*(np.concatenate(each) for each in zip(*parts, strict=True)))
