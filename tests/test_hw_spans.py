@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -44,13 +44,12 @@ def place(layer: dict[str, Any], name: str, at: dict[str, int]) -> int:
 
 def spans_of(p: CoreParameters, layer: dict[str, Any], base: int) -> Iterator[dict[str, int]]:
     """Yield the fields of a layer's spans; those of an empty one without columns."""
-    clip = "columns" if "columns" in FetchLayer(p).members else "pitch"
     ends = tuple(layer[f"last_{loop}"] for loop in LOOPS)
     for turns in itertools.product(*(range(end + 1) for end in ends)):
         at: dict[str, int] = dict(zip(LOOPS, turns, strict=True))
         begin = layer["x"] + place(layer, "x", at)
         line  = layer["line"] + place(layer, "line", at)
-        inside = [x for x in range(begin, begin + layer["width"]) if 0 <= x < layer[clip]]
+        inside = [x for x in range(begin, begin + layer["width"]) if 0 <= x < layer["columns"]]
         empty = not inside or not 0 <= line < layer["size"]
         ends_group, ends_layer = turns[-2:] == ends[-2:], turns == ends
         span = {
@@ -84,15 +83,16 @@ def still(p: CoreParameters) -> dict[str, Any]:
         "width": 1, "columns": 1, "pitch": 1, "size": 1, "planes": p.planes}
 
 
-def random_layer(rng: random.Random, p: CoreParameters, *, spans: int = 60) -> dict[str, Any]:
+def random_layer(rng: random.Random, p: CoreParameters, *, spans: int = 60, rows: int = 1000,
+                 loops: Sequence[str] = LOOPS) -> dict[str, Any]:
     """Return the fields of a layer; its spans lie within its map, across its borders, and beyond.
 
-    Places move at random, as long as every column has a number.
+    Only some of its loops turn. Places move at random, as long as every column has a number.
     """
     columns = p.spike_depth * p.scan
     layer = still(p)
     turns = 1
-    for loop in rng.choices(LOOPS, k=rng.randrange(13)):
+    for loop in rng.choices(loops, k=rng.randrange(13)):
         more = turns // (layer[f"last_{loop}"] + 1) * (layer[f"last_{loop}"] + 2)
         if more <= spans:
             turns = more
@@ -103,7 +103,8 @@ def random_layer(rng: random.Random, p: CoreParameters, *, spans: int = 60) -> d
         "gives": rng.randrange(1, 100), "last": rng.randrange(2),
     } | {name: rng.randrange(p.weight_depth) for name in ("weights", *ADDS["weights"].values())}
     if rng.random() < 0.2:
-        # A span of the whole memory.
+        # One line, and of that all of each span.
+        columns = min(rows, p.spike_depth) * p.scan
         return layer | {"width": columns, "columns": columns, "pitch": columns,
                         "size": columns, "last_line": 0}
     pitch  = rng.choice([1, 2, 5, 16, 23])
@@ -121,8 +122,7 @@ def random_layer(rng: random.Random, p: CoreParameters, *, spans: int = 60) -> d
 
 def packed(p: CoreParameters, layer: Any):
     """Return a layer as the walker takes it."""
-    layout = FetchLayer(p)
-    return layout.const({name: layer[name] for name in layout.members})
+    return FetchLayer(p).const(layer)
 
 
 class Bench:
