@@ -103,6 +103,8 @@ class LayerEnergy:
         spikes a neuron and step; None for a readout layer.
     events
         Spikes, or set bits of their counts or of input values, that the layer takes, a sample.
+    fetches
+        Weights that are fetched, a sample: those that an event meets, or a bundle of events.
     adds
         Integer additions on weights, a sample.
     scalings
@@ -124,6 +126,7 @@ class LayerEnergy:
     total_count: float | None
     reference_rate: float | None
     events: float
+    fetches: float
     adds: float
     scalings: int
     bits: float
@@ -179,7 +182,7 @@ class EnergyReport:
             "samples": self.samples,
             "layers": [asdict(layer) for layer in self.layers],
         }
-        for member in ("adds", "events", "scalings", "bits", "bits_reference"):
+        for member in ("adds", "events", "fetches", "scalings", "bits", "bits_reference"):
             found[member] = self.total(member)
         for model in models:
             found[model] = self.total(model)
@@ -192,7 +195,7 @@ class EnergyReport:
 
 def energy(
     network: IntegerNetwork, inputs: np.ndarray, trace: "Trace",
-    float_activity: Sequence[float] | None = None,
+    float_activity: Sequence[float] | None = None, *, bundle: int = 1,
 ) -> EnergyReport:
     """Estimate the energy of a network and of the full-precision network of its topology.
 
@@ -208,6 +211,9 @@ def energy(
         Set fraction of the bit planes of each spiking layer's spikes in the full-precision network
         (of binary ones, spikes a neuron and step), each 0..1; None takes those of the ternary
         network.
+    bundle
+        Consecutive bit planes of a layer's sources whose bits at one place share an event: its
+        weights are fetched once for all of them, as a core of so many planes does.
 
     Raises
     ------
@@ -223,9 +229,9 @@ def energy(
         raise ValueError(f"Trace must be recorded, of the {len(inputs)} samples given, not of "
                          f"{len(trace.classes)} with {len(trace.spikes)} layers of spikes")
     static = network.input is InputCoding.STATIC
-    activities = {-1: activity_of(network, -1, inputs[:, np.newaxis] if static else inputs)}
+    activities = {-1: activity_of(network, -1, inputs[:, np.newaxis] if static else inputs, bundle)}
     for number, spikes in enumerate(trace.spikes):
-        activities[number] = activity_of(network, number, spikes)
+        activities[number] = activity_of(network, number, spikes, bundle)
     rates = [activities[number].rate for number in range(spiking)]
     reference = rates if float_activity is None else [float(rate) for rate in float_activity]
     if len(reference) != spiking or not all(0 <= rate <= 1 for rate in reference):
@@ -336,12 +342,12 @@ def _layer_energy(
         fan_out(layer, network.summed_shape(number), network.fired_shape(number), counted)
         for counted in (layer.weights != 0, (layer.weights != 0) | zeros_count))
     events, adds = (float((source.events * meets).sum()) for meets in (1, nonzero))
+    bundles, fetches = (float((source.bundles * meets).sum()) for meets in (1, weights))
     scalings = 0 if merge else size.neurons * source.slots
     events_out, events_out_reference = (
         (0.0, 0.0) if activity is None
         else (float(activity.events.sum()), float(activity.reference.sum())))
-    own = _ternary(size, source, events, float((source.events * weights).sum()), adds, scalings,
-                   events_out)
+    own = _ternary(size, source, bundles, 0.0 if merge else fetches, adds, scalings, events_out)
     reference, skipping = (
         _full_precision(size, source, float(taken.sum()), float((taken * weights).sum()),
                         events_out_reference)
@@ -354,6 +360,7 @@ def _layer_energy(
         total_count=None if spikes is None else _magnitude(spikes) / len(spikes),
         reference_rate=None if activity is None else activity.reference_rate,
         events=events,
+        fetches=0.0 if merge else fetches,
         adds=adds,
         scalings=scalings,
         bits=own.bits,
@@ -376,10 +383,10 @@ def _magnitude(spikes: np.ndarray) -> int:
 
 
 def _ternary(
-    size: _Size, source: Source, events: float, synapses: float, adds: float, scalings: int,
+    size: _Size, source: Source, events: float, fetches: float, adds: float, scalings: int,
     events_out: float,
 ) -> _Cost:
-    """Return what the ternary layer does."""
+    """Return what the ternary layer does with so many events that fetch so many weights."""
     layer, neuron_steps = size.layer, size.neuron_steps
     biases = 0 if size.merge else neuron_steps
     # A set bit of a static input is an input's address and the number of the bit.
@@ -397,7 +404,7 @@ def _ternary(
                   + events_out * ADD_INT32),
         accesses=(
             _Accesses(events, source.size, event_bits),
-            _Accesses(0 if size.merge else synapses, layer.weights.size, 2),
+            _Accesses(fetches, layer.weights.size, 2),
             _Accesses(2 * integrations, size.neurons, layer.membrane_bits),
             *parameters,
             _Accesses(events_out, size.outputs, size.event_bits),

@@ -31,6 +31,9 @@ class Activity:
         Its rate.
     bits
         How many bits each place has.
+    bundles
+        float (C, H, W): of each place, groups of bit planes in which a bit is set; None if a group
+        is one plane, which makes them the events.
     """
 
     rate: float
@@ -38,6 +41,7 @@ class Activity:
     reference: np.ndarray
     reference_rate: float
     bits: int
+    bundles: np.ndarray | None = None
 
     def at(self, rate: float) -> "Activity":
         """Return the same with another rate of the reference: our map, made as much stronger."""
@@ -46,21 +50,39 @@ class Activity:
         return replace(self, reference=events, reference_rate=rate)
 
 
-def activity_of(network: IntegerNetwork, number: int, counts: np.ndarray) -> Activity:
-    """Count the set bits of spikes (N, T, neurons) before max pooling, or of input values."""
+def activity_of(network: IntegerNetwork, number: int, counts: np.ndarray, bundle: int = 1,
+                ) -> Activity:
+    """Count the set bits of spikes (N, T, neurons) before max pooling, or of input values.
+
+    Parameters
+    ----------
+    bundle
+        Consecutive bit planes, step after step, whose bits at one place share an event.
+    """
     low = network.input_min if number < 0 else -network.layers[number].z_max
     high = network.input_max if number < 0 else network.layers[number].z_max
     bits_of = _bits_of(network, number, low, high)
     steps, planes = counts.shape[1], len(network.plane_weights(number))
     fired, seen = 0, np.zeros(math.prod(network.shape(number)))
+    bundles = np.zeros_like(seen)
     # One sample after another: a trace of large maps would not fit in memory several times.
     for sample in counts:
         seen_counts = sample if number < 0 else network.pooled(number, sample)
         fired += int(bits_of[sample.astype(np.int16) - low].sum(dtype=np.int64))
         seen += bits_of[seen_counts.astype(np.int16) - low].sum(axis=0, dtype=np.int64)
+        if bundle > 1:
+            bundles += _bundles(network.planes(number, seen_counts), bundle)
     rate = fired / (counts.size * planes)
-    events = (seen / len(counts)).reshape(network.shape(number))
-    return Activity(rate, events, events, rate, steps * planes)
+    events, bundles = ((each / len(counts)).reshape(network.shape(number))
+                       for each in (seen, bundles))
+    return Activity(rate, events, events, rate, steps * planes, bundles if bundle > 1 else None)
+
+
+def _bundles(planes: np.ndarray, bundle: int) -> np.ndarray:
+    """Count the groups of planes with a set bit, (places,), of one sample (T, places, planes)."""
+    slots = planes.transpose(0, 2, 1).reshape(-1, planes.shape[1])
+    starts = range(0, len(slots), bundle)
+    return np.add.reduce([slots[start:start + bundle].any(axis=0) for start in starts])
 
 
 def _bits_of(network: IntegerNetwork, number: int, low: int, high: int) -> np.ndarray:
@@ -79,6 +101,8 @@ class Source:
     -------
     events
         float (C, H, W): set bits at each place that its weights meet.
+    bundles
+        The same of groups of bit planes, each fetched at once.
     reference, skipping
         The same of the full-precision network: its spikes, or its input values, all of them and
         those that are not 0.
@@ -97,6 +121,7 @@ class Source:
     """
 
     events: np.ndarray
+    bundles: np.ndarray
     reference: np.ndarray
     skipping: np.ndarray
     size: int
@@ -116,6 +141,9 @@ def source_of(
         _summed(np.concatenate([getattr(activities[source], name) for source in sources]),
                 network.layer(number))
         for name in ("events", "reference"))
+    bundles = _summed(np.concatenate([
+        each.events if each.bundles is None else each.bundles
+        for each in (activities[source] for source in sources)]), network.layer(number))
     skipping = reference
     static = network.takes_static(number)
     values = sources == (-1,) and network.input is not InputCoding.SPIKES
@@ -130,7 +158,7 @@ def source_of(
         worths |= Counter(network.plane_weights(source))
     planes = worths.total()
     return Source(
-        events=events, reference=reference, skipping=skipping,
+        events=events, bundles=bundles, reference=reference, skipping=skipping,
         size=math.prod(network.source_shape(number)), planes=planes, slots=steps * planes,
         bits=sum(activities[source].bits * activities[source].events.size for source in sources),
         static=static, values=values)

@@ -182,6 +182,27 @@ def estimate(
 
 
 @app.command()
+def bundle(
+    network: Network,
+    losses: Annotated[list[float] | None, typer.Option(
+        "--loss", metavar="SHARE", min=0.0, max=1.0, show_default=False,
+        help="What the accuracy on training samples may fall by; may be given several times. "
+             "Default: 0.001 and 0.01.")] = None,
+    samples: Annotated[int, typer.Option(
+        "--samples", min=1, help="Training samples, and test samples, at most.")] = 1000,
+    output: Annotated[Path | None, typer.Option(
+        "--output", "-o", metavar="FILE", show_default=False,
+        help="Write the network that the last loss allows.")] = None,
+    dataset: TestSet = None, data: Data = None, seed: Seed = 1, json: Json = None,
+) -> None:
+    """Tell what bundling over time saves; search windows that collapse within a loss."""
+    from ternspike import commands
+
+    commands.bundle(network, dataset, data, losses=losses or [0.001, 0.01], count=samples, seed=seed,
+                    output=output, json=json)
+
+
+@app.command()
 def info(network: Network, json: Json = None) -> None:
     """Show the layers of a network, their numbers and bounds, and what it takes to store."""
     from ternspike import commands

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ternspike.evaluation import Evaluation
     from ternspike.training import Changes, Trained
 
-__all__ = ["MismatchError", "demo", "estimate", "info", "simulate", "train", "verilog"]
+__all__ = ["MismatchError", "bundle", "demo", "estimate", "info", "simulate", "train", "verilog"]
 
 #: Random samples of an estimate for which there is no data set.
 RANDOM_SAMPLES = 64
@@ -133,6 +133,30 @@ def estimate(
     summary = summarise_prediction(prediction)
     write_json(json, summary)
     tables.estimate(summary)
+
+
+def bundle(
+    network_file: Path, dataset: str | None, data: Path | None, *, losses: Sequence[float],
+    count: int, seed: int, output: Path | None, json: Path | None,
+) -> None:
+    """Measure what bundling saves; write the network that it makes."""
+    check_outputs(output, json)
+    network = IntegerNetwork.load(network_file)
+    samples = load(_dataset_name(network, dataset), data)
+    from model.accounting import arch
+    from ternspike.bundling import bundling, summarise_bundling
+
+    with console.searching() as progress:
+        rows = bundling(network, samples, losses, count=count, seed=seed, progress=progress)
+    summary = {"dataset": samples.name, "arch": arch(network), "timesteps": network.timesteps,
+               "samples": count, "seed": seed, "rows": summarise_bundling(rows)}
+    write_json(json, summary)
+    tables.bundling(summary)
+    if output is not None:
+        collapsed = min((row for row in rows if row.loss == losses[-1]),
+                        key=lambda row: row.test.energy)
+        collapsed.test.network.save(output)
+        console.note(f"Network: {output}")
 
 
 def info(network_file: Path, *, json: Path | None) -> None:

@@ -85,6 +85,15 @@ def counting(total: int) -> Iterator[Callable[[str, int], None]]:
 
 
 @contextlib.contextmanager
+def searching() -> Iterator[Callable[[str, int, int], None]]:
+    """Show of a search which round it is in, and how many of its trials are made."""
+    with _progress() as progress:
+        task = progress.add_task("Search", detail="")
+        yield lambda what, done, total: progress.update(
+            task, description=what, completed=done, total=total)
+
+
+@contextlib.contextmanager
 def training() -> Iterator[Callable[["TrainingProgress"], None]]:
     """Show the epochs of each stage of a training."""
     with _progress() as progress:

@@ -6,7 +6,7 @@ from typing import Any
 from model.accounting import sizes
 from ternspike.console import show
 
-__all__ = ["estimate", "evaluation", "info", "training"]
+__all__ = ["bundling", "estimate", "evaluation", "info", "training"]
 
 
 def training(summary: Mapping[str, Any]) -> None:
@@ -60,6 +60,21 @@ def estimate(summary: Mapping[str, Any]) -> None:
     ])
 
 
+def bundling(summary: Mapping[str, Any]) -> None:
+    """Print what bundling over time saves."""
+    rows = [
+        (_bundle(row), str(row["planes"]), " ".join(map(str, row["steps"])),
+         f"{row['accuracy_calibration']:.2%}", f"{row['accuracy_test']:.2%}",
+         f"{row['fetches']:,.0f}", _times(row["fetches_ratio"]),
+         f"{row['energy'] / 1000:,.2f}", _times(row["energy_ratio"]))
+        for row in summary["rows"]
+    ]
+    show(f"{summary['arch']}, T = {summary['timesteps']}; means of up to {summary['samples']:,} "
+         f"test samples of {summary['dataset']}", rows,
+         ("bundling", "planes at once", "steps of the layers", "training set", "test set",
+          "weight fetches", "fewer", "nJ with memory", "less"))
+
+
 def info(summary: Mapping[str, Any]) -> None:
     """Print what a network consists of."""
     memory = summary["memory"]
@@ -106,6 +121,17 @@ def _accuracies(accuracy: Mapping[str, float | None]) -> list[tuple[str, str]]:
 def _shape(layer: Mapping[str, Any]) -> str:
     """Return the maps that a layer reads and gives."""
     return f"{sizes(layer['source_shape'])} > {sizes(layer['shape'])}"
+
+
+def _bundle(row: Mapping[str, Any]) -> str:
+    """Return what a way to bundle is called."""
+    if row["mode"] == "exact":
+        return "none" if row["planes"] == 1 else "exact"
+    return f"collapse, loss {row['loss']:.1%}"
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f} x"
 
 
 def _counts(z_max: int, signed: bool = False) -> str:
