@@ -294,4 +294,4 @@ def _estimate_samples(
     inputs = np.random.default_rng(seed).integers(
         network.input_min, network.input_max + 1, (count or RANDOM_SAMPLES, *steps, network.inputs),
         np.int8 if network.input_signed else np.uint8)
-    return Samples("random", inputs, np.zeros(len(inputs), np.int64), inputs)
+    return Samples("random", inputs, np.zeros(len(inputs), np.int64), inputs, len(inputs))

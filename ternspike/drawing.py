@@ -193,12 +193,17 @@ def histogram(values: np.ndarray, marks: dict[str, float], x_label: str, title: 
             content += (f'<rect class="bar" x="{plot.x(left)}" y="{plot.y(count)}" '
                         f'width="{max(plot.x(right) - plot.x(left) - 1, 1):.2f}" '
                         f'height="{plot.y(0) - plot.y(count):.2f}"/>')
+    # Names stand outside of the marks, so that no mark runs through one, if there is room.
+    lowest = min(marks.values())
     for row, (name, value) in enumerate(marks.items()):
-        place = plot.x(value)
-        side, shift = ("end", -6) if place > plot.WIDTH / 2 else ("start", 6)
+        place, text = plot.x(value), f"{name} {_grouped(value, 1)}"
+        room = WIDTH_OF_A_LETTER * len(text)
+        left = (place - room > plot.LEFT if value == lowest
+                else place + room > plot.WIDTH - plot.RIGHT)
+        side, shift = ("end", -6) if left else ("start", 6)
         content += (f'<line class="mark" x1="{place}" x2="{place}" y1="{plot.TOP}" '
                     f'y2="{plot.y(0)}"/><text class="label mark {side}" x="{place + shift}" '
-                    f'y="{plot.TOP + 10 + 15 * row}">{name} {value:,.1f}</text>')
+                    f'y="{plot.TOP + 10 + 15 * row}">{text}</text>')
     return plot.svg(content, title)
 
 
@@ -235,8 +240,13 @@ def bar_chart(
 
 def _label(value: float) -> str:
     """Write a round number with a true minus and narrow spaces between thousands."""
-    digits = ",.0f" if value == round(value) else ".3g"
-    return f"{value:{digits}}".replace(",", "\u202f").replace("-", "−")
+    text = _grouped(value) if value == round(value) else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def _grouped(value: float, digits: int = 0) -> str:
+    """Write a number with narrow spaces between thousands."""
+    return f"{value:,.{digits}f}".replace(",", "\u202f")
 
 
 def _ticks(low: float, high: float, least: float = 1) -> list[float]:

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from model.accounting import sizes
+from model.accounting import describe, sizes
 from model.network import (
     ConvLayer,
     DenseLayer,
@@ -26,13 +26,17 @@ from ternspike.samples import Samples
 __all__ = ["render"]
 
 #: How the data sets are written in text.
-TITLES = {"digits": "Handwritten digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+TITLES = {"digits": "Handwritten digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST",
+          "cifar10": "CIFAR-10", "salinas-a": "Salinas-A"}
 
 #: The largest confusion matrix, pictures of weights and maps, and gallery that are readable.
 MOST_CLASSES = 20
 MOST_TILES = 128
 MOST_ROWS, MOST_COLUMNS = 256, 1024
 MOST_MAPS = 32
+#: Maps of a layer in a row; of many layers one row each is enough to see.
+ROW_OF_MAPS = 16
+MANY_LAYERS = 8
 GALLERY = 48
 
 
@@ -52,6 +56,7 @@ def render(evaluation: Evaluation, summary: dict[str, Any], command: str) -> str
         css=Markup(Path(__file__).with_name("report.css").read_text(encoding="utf-8")),
         s=summary,
         dataset_title=TITLES.get(summary["dataset"], summary["dataset"]),
+        preset=summary["core"]["name"].split(",")[0],
         chain=_chain(summary),
         misses=len(misses),
         confusion=_confusion(evaluation),
@@ -111,13 +116,18 @@ def _chain(summary: dict[str, Any]) -> list[dict[str, Any]]:
         points = 100 * (accuracy[stage] - accuracy[base])
         return f"{points:+.2f} points against {base}".replace("-", "−")
 
+    # Accuracies of different samples can't be compared.
+    some = None
+    if summary["samples"] < summary["samples_available"]:
+        some = (f"golden model, of these {_number(summary['samples'])} images; those before: of "
+                f"all {_number(summary['samples_available'])}")
     return [
         {"name": "Float", "accuracy": accuracy["float"],
          "detail": "full-precision spiking network, the teacher"},
         {"name": "Ternary", "accuracy": accuracy["ternary"],
          "detail": against("ternary", "float", "weights of −, 0, +")},
         {"name": "Integer", "accuracy": accuracy["integer"],
-         "detail": against("integer", "ternary", "folded to integers, golden model")},
+         "detail": some or against("integer", "ternary", "folded to integers, golden model")},
         {"name": "RTL", "accuracy": accuracy["rtl"],
          "detail": "Verilog of the core under Verilator"},
     ]
@@ -204,10 +214,13 @@ def _layer(
     """Return the pictures of what a layer did with a sample, arrays (steps, neurons)."""
     layer = network.layer(number)
     channels, *pixels = network.fired_shape(number)
-    counts = f"{np.count_nonzero(spikes)} from {spikes.shape[1]} neurons" + (
-        f", full colour: {layer.z_max}" if layer.z_max > 1 else "")
-    if pixels == [1, 1]:
+    maps = pixels != [1, 1]
+    most = layer.z_max * (len(spikes) if maps else 1)
+    counts = f"{_number(np.count_nonzero(spikes))} from {_number(spikes.shape[1])} neurons" + (
+        f", full colour: {most}" if most > 1 else "")
+    if not maps:
         return {
+            "name": f"Layer {number + 1}",
             "steps": len(spikes),
             "spikes": drawing.spike_image(spikes, layer.z_max),
             "spikes_detail": counts,
@@ -215,17 +228,22 @@ def _layer(
             "membranes_detail": "after each step",
         }
     # Of maps all steps would be too much to see: their sum, and where the membranes end.
-    shown = min(channels, MOST_MAPS)
+    shown = min(channels, MOST_MAPS if len(network.layers) <= MANY_LAYERS else ROW_OF_MAPS)
     total = spikes.sum(axis=0, dtype=np.int64).reshape(channels, *pixels)[:shown]
     end = membranes[-1].reshape(channels, *pixels)[:shown]
-    some = "" if shown == channels else f", the first {shown} of {channels} channels"
+    some = "" if shown == channels else f"the first {shown} of {channels} channels"
+    summed = "the sum of all steps" if len(spikes) > 1 else ""
+    row = min(shown, ROW_OF_MAPS)
+    # A merge that counts all it gets keeps nothing.
+    empty = isinstance(network.layers[number], MergeLayer) and not end.any()
     return {
+        "name": f"Layer {number + 1}, {describe(network, number)['kind']}",
         "steps": None,
-        "width": min(52, 0.28 * shown * (pixels[1] + 1)),
-        "spikes": drawing.map_tiles(total, layer.z_max * len(spikes), shown if shown <= 16 else 16),
-        "spikes_detail": f"{counts}; the sum of all steps{some}",
-        "membranes": drawing.map_tiles(end, layer.threshold[:shown], min(shown, 16)),
-        "membranes_detail": f"after the last step{some}",
+        "width": min(52, 0.56 * row * (pixels[1] + 1)),
+        "spikes": drawing.map_tiles(total, most, row),
+        "spikes_detail": "; ".join(filter(None, [counts, summed, some])),
+        "membranes": None if empty else drawing.map_tiles(end, layer.threshold[:shown], row),
+        "membranes_detail": ", ".join(filter(None, ["after the last step", some])),
     }
 
 
@@ -236,13 +254,15 @@ def _planes(evaluation: Evaluation, number: int) -> list[dict[str, str]]:
     if network.input is not InputCoding.STATIC:
         largest = max(network.input_max, -network.input_min)
         return [{"name": f"step {step + 1}",
-                 "uri": drawing.spike_image(plane.reshape(_frame(network)), largest)}
+                 "uri": drawing.spike_image(_tiled(network, plane), largest)}
                 for step, plane in enumerate(values[:16])]
     if _is_image(samples):
         image = _image(values.reshape(samples.images.shape[1:]))
     else:
-        image = values.reshape(1, network.inputs)
-    planes = [{"name": "value", "uri": drawing.digit_image(image)}]
+        image = _tiled(network, values)
+    value = (drawing.spike_image(image, -network.input_min) if network.input_signed
+             else drawing.digit_image(image))
+    planes = [{"name": "value", "uri": value}]
     for bit in reversed(range(network.input_bits)):
         plane = image >> bit & 1
         uri = drawing.digit_image(255 * plane) if image.ndim == 3 else drawing.spike_image(plane)
@@ -250,13 +270,15 @@ def _planes(evaluation: Evaluation, number: int) -> list[dict[str, str]]:
     return planes
 
 
-def _frame(network: IntegerNetwork) -> tuple[int, int]:
-    """Return the rows and columns in which the input of a step is shown."""
+def _tiled(network: IntegerNetwork, values: np.ndarray) -> np.ndarray:
+    """Return the input of a step as a picture: its channels side by side, row by row."""
     channels, height, width = network.shape(-1)
-    if (height, width) != (1, 1):
-        return channels * height, width
-    side = math.isqrt(channels)
-    return (side, side) if side * side == channels else (1, channels)
+    columns = math.isqrt(channels - 1) + 1
+    rows = math.ceil(channels / columns)
+    tiles = np.zeros((rows * columns, height, width), values.dtype)
+    tiles[:channels] = values.reshape(channels, height, width)
+    grid = tiles.reshape(rows, columns, height, width).swapaxes(1, 2)
+    return grid.reshape(rows * height, columns * width)
 
 
 def _weights(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -298,7 +320,7 @@ def _matrix(layer: NeuronLayer) -> dict[str, Any]:
     what, each = (("neurons", "inputs") if layer.weights.ndim == 2
                   else ("channels", "weights of its kernels"))
     return {
-        "uri": drawing.trit_image(shown), "width": 70,
+        "uri": drawing.trit_image(shown), "width": min(70, 0.3 * shown.shape[1]),
         "caption": f"One row each of {_which(len(shown), layer.outputs, what)}, one column each of "
                    f"{_which(shown.shape[1], matrix.shape[1], each)}.",
     }

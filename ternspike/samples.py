@@ -25,12 +25,15 @@ class Samples:
         int64 (N,).
     inputs
         uint8, or int8 if they may be below 0, (N, inputs) static, otherwise (N, T, inputs).
+    available
+        Samples of the whole test set.
     """
 
     dataset: str
     images: np.ndarray
     labels: np.ndarray
     inputs: np.ndarray
+    available: int
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -86,7 +89,7 @@ def test_samples(
     images, labels = dataset.test_x[:count], dataset.test_y[:count]
     inputs = (images.reshape(len(images), network.timesteps, -1) if steps
               else encode(images, coding, network.timesteps, seed=seed))
-    return Samples(dataset.name, images, labels, inputs)
+    return Samples(dataset.name, images, labels, inputs, available)
 
 
 def _fits(shape: tuple[int, ...], network: IntegerNetwork) -> bool:

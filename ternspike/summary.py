@@ -45,6 +45,7 @@ def summarise_prediction(prediction: Prediction) -> dict[str, Any]:
         "arch": arch(network),
         "timesteps": network.timesteps,
         "samples": len(samples),
+        "samples_available": samples.available,
         "core": {"name": prediction.core} | prediction.program.parameters.to_dict(),
         "cycles": {
             "model_mean": float(np.mean(estimate.cycles)),

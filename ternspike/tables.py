@@ -71,8 +71,7 @@ def bundling(summary: Mapping[str, Any]) -> None:
     ]
     show(f"{summary['arch']}, T = {summary['timesteps']}; means of up to {summary['samples']:,} "
          f"test samples of {summary['dataset']}", rows,
-         ("bundling", "planes at once", "steps of the layers", "training set", "test set",
-          "weight fetches", "fewer", "nJ with memory", "less"))
+         ("bundling", "planes", "steps", "training", "test", "fetches", "", "nJ", ""))
 
 
 def info(summary: Mapping[str, Any]) -> None:
@@ -127,11 +126,11 @@ def _bundle(row: Mapping[str, Any]) -> str:
     """Return what a way to bundle is called."""
     if row["mode"] == "exact":
         return "none" if row["planes"] == 1 else "exact"
-    return f"collapse, loss {row['loss']:.1%}"
+    return f"{row['loss']:.1%} loss"
 
 
 def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2f} x"
+    return "" if ratio is None else f"1/{ratio:.2f}"
 
 
 def _counts(z_max: int, signed: bool = False) -> str:
