@@ -1,16 +1,21 @@
 # amaranth: UnusedElaboratable=no
 """The whole core in Amaranth's simulator against the golden executor."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from amaranth import ResetInserter, Signal
 
 from hw.core import Core
 from hw.parameters import CoreParameters
+from mapping.cycles import estimate
 from mapping.program import compile_network
 from model.golden import execute
 from model.network import Readout, Reset
 from sim.pysim import simulate, stream_get_all, stream_put_all
 from tests.core_bench import CoreBench
+from tests.option_networks import OPTIONS, option_samples
 from tests.small_networks import network, samples
 
 ONE = CoreParameters(
@@ -21,6 +26,10 @@ TWO = CoreParameters(
     banks=3, lanes=3, planes=2, neurons=1, scan=2, queue_depth=8, weight_depth=64, spike_depth=32,
     neuron_depth=128, program_depth=4, readout_depth=8, count_width=5, gain_width=10,
     current_width=18, membrane_width=14, leak_terms=1, leak_shift_max=3, shared_weight_port=True)
+#: What the options of maps take.
+ROOM: dict[str, Any] = dict(
+    weight_depth=256, spike_depth=256, neuron_depth=256, gain_depth=256, program_depth=8,
+    count_width=7, gain_width=12)
 
 NETWORKS = {
     "static": network(11, 9, 6, 5, input_bits=3, timesteps=3, leak=(2,)),
@@ -49,6 +58,36 @@ def test_core_equals_golden_executor(p, stalls):
         inputs[1], inputs[2] = 0, whole.input_max
         runs.append((whole, inputs))
     CoreBench(p, runs, stalls=stalls, seed=61).run().check()
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize(("p", "count"), [(ONE, 2), (TWO, 1)], ids=["planes1", "planes2"])
+def test_every_option(p, count, part):
+    """Results, spikes, membranes and cycles of networks of one option each."""
+    names = list(OPTIONS)[part::4]
+    runs = [(OPTIONS[name], option_samples(OPTIONS[name], count)) for name in names]
+    bench = CoreBench(replace(p, **ROOM), runs).run()
+    traces = [execute(whole, inputs) for whole, inputs in runs]
+    results = [[beat[0] for beat in beats] for beats in bench.results]
+    assert dict(zip(names, results, strict=True)) == {
+        name: trace.readout.ravel().tolist() for name, trace in zip(names, traces, strict=True)}
+    bench.check()
+    predicted = [estimate(program, inputs, trace.spikes).cycles.tolist()
+                 for (program, inputs), trace in zip(bench.runs, traces, strict=True)]
+    assert dict(zip(names, bench.cycles, strict=True)) == dict(zip(names, predicted, strict=True))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_are_alive(name):
+    """Each layer spikes and is silent, and counts as far as it can, in both directions."""
+    whole = OPTIONS[name]
+    trace = execute(whole, option_samples(whole))
+    for layer, spikes in zip(whole.layers, trace.spikes, strict=False):
+        assert (spikes == 0).any()
+        assert (spikes != 0).any()
+        assert spikes.max() == layer.z_max
+        assert spikes.min() == (-layer.z_max if layer.signed else 0)
+    assert len(trace.spikes) == len(whole.layers) - 1
 
 
 def test_initial_contents_instead_of_configuration():
