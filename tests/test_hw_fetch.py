@@ -244,7 +244,7 @@ class Bench:
                 ready -= 1
                 quiet = 0
                 self.retired.append(cycle)
-            if filled - freed < 2 and self.fills():
+            if filled < min(freed + 2, self.samples) and self.fills():
                 filled += 1
             if take:
                 waiting.pop(0)
