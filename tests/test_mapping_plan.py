@@ -1,16 +1,25 @@
 """What does not fit a core is refused, with layer, quantity, need and limit."""
 
+import ast
+import inspect
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from hw.parameters import PRESETS, CoreParameters
+from hw.shapes import LEVEL_WIDTH
+from mapping import geometry, maps, plan, program
 from mapping.errors import MappingError
 from mapping.plan import make_plan
 from mapping.program import compile_network
-from model.network import Readout
+from model.network import MAX_LEVELS, Merge, MergeLayer, Readout, level_weights
+from tests.option_networks import average, conv, dense
+from tests.option_networks import network as of_maps
 from tests.small_networks import changed, network
 
 CORE = CoreParameters(
@@ -49,6 +58,11 @@ def with_weights(whole, number, weights):
 def ones(count, value):
     return np.full(count, value)
 
+
+#: A core that is deep enough for what its counters are too narrow for.
+DEEP = replace(CORE, spike_depth=1 << 14, weight_depth=1 << 14, neuron_depth=64, gain_depth=256,
+               program_depth=8, count_width=12, gain_width=12, current_width=20,
+               membrane_width=14)
 
 #: (network, core, where, quantity, need, limit)
 CASES = {
@@ -142,11 +156,104 @@ CASES = {
     "leak shift": (
         changed(FITS, 1, leak=(4,)), CORE,
         "layer 1 (6-5)", "shift of the leak (leak_shift_max)", 4, 3),
+    "distances": (                     # rows 2, 3 and 5; what lies in 4 is read later
+        of_maps((2, 1, 1), dense(2, 2, sources=(-1,)), dense(2, 2, sources=(-1,)),
+                dense(2, 2, sources=(-1,)), dense(2, 2, sources=(2,)),
+                dense(6, 2, sources=(0, 1, 3))), DEEP,
+        "layer 4 (2+2+2-2)", "distances between the maps of its sources", 2, 1),
+    "lines of the output": (
+        of_maps((2, 1025, 1), conv(2, 2, (1, 1)), average(2, (1025, 1), 2)), DEEP,
+        "layer 0 (2x1025x1-2x1025x1)", "lines of the output map", 1025, 1024),
+    "places of the output": (          # four lanes, four channels: a pixel a place
+        of_maps((2, 1, 1025), conv(2, 4, (1, 1)), average(4, (1, 1025), 2)), DEEP,
+        "layer 0 (2x1x1025-4x1x1025)", "places in a line of the output map", 1025, 1024),
+    "places of several pixels": (      # two pixels of two channels
+        of_maps((2, 1, 2049), conv(2, 2, (1, 1)), average(2, (1, 2049), 2)), DEEP,
+        "layer 0 (2x1x2049-2x1x2049)", "places in a line of the output map", 1025, 1024),
+    "lines of the kernel": (
+        of_maps((2, 1025, 1), average(2, (1025, 1), 2)), DEEP,
+        "layer 0 (2x1025x1-2)", "lines of the kernel", 1025, 1024),
+    "pixels of the kernel": (
+        of_maps((2, 1, 1025), average(2, (1, 1025), 2)), DEEP,
+        "layer 0 (2x1x1025-2)", "pixels of a line of the kernel", 1025, 1024),
+    "window": (
+        of_maps((2, 1, 1), dense(2, 2, window=17, readout=Readout.LAST), timesteps=17), DEEP,
+        "layer 0 (2-2)", "planes of the source in a step", 17, 16),
+    "window of counts": (              # 4 steps of 4 planes, and one more of 4
+        of_maps((2, 1, 1), dense(2, 2, z_max=15), dense(2, 2, window=5), timesteps=5), DEEP,
+        "layer 1 (2-2)", "planes of the source in a step", 20, 16),
+    "pool": (
+        of_maps((2, 1, 17), conv(2, 2, (1, 1), pool=(1, 17))), DEEP,
+        "layer 0 (2x1x17-2)", "pixels of a pooled window either way", 17, 16),
+    "planes of a pool": (              # 3 planes of counts to 5 in 3 steps
+        of_maps((2, 2, 2), conv(2, 2, (1, 1), pool=(2, 1), z_max=5), timesteps=3),
+        replace(DEEP, pool_depth=8),
+        "layer 0 (2x2x2-2x1x2)", "planes of a pooled output in all steps (pool_depth)", 9, 8),
+    "map of a readout": (
+        of_maps((2, 2, 3), conv(2, 2, (1, 1), readout=Readout.LAST)), DEEP,
+        "layer 0 (2x2x3-2x2x3)", "pixels of a readout layer", 6, 1),
+    "padding beside what no window sums": (
+        of_maps((2, 2, 5), conv(2, 2, (1, 3), sum_pool=(1, 3), padding=(0, 1))), DEEP,
+        "layer 0 (2x2x5-2x2x1)",
+        "pixels of a line beyond windows of 3 that are summed and padded", 2, 0),
+    "counts that do not go together": (
+        of_maps((2, 1, 1), dense(2, 2, z_max=5, sources=(-1,)), dense(2, 2, z_max=2, sources=(-1,)),
+                dense(4, 2, sources=(0, 1))), DEEP,
+        "layer 1 (2-2)", "planes of its spikes, worth (1, 1), that are none of those of the layers "
+        "that it is read with, worth (2, 2, 1)", 1, 0),
+    "signed beside richer counts": (
+        of_maps((2, 1, 1), dense(2, 2, z_max=7, sources=(-1,)),
+                dense(2, 2, signed=True, sources=(-1,)), MergeLayer(Merge.ADD, (0, 1))), DEEP,
+        "layer 1 (2-2)", "planes of its spikes, worth (1, -1), that are none of those of the "
+        "layers that it is read with, worth (4, 2, 1)", 2, 0),
     "summed readout": (                # 16 steps of -512
         changed(network(3, 2, timesteps=16, gain=3, membrane_bits=10), 0, readout=Readout.SUM),
         replace(CORE, spike_depth=64),
         "layer 0 (3-2)", "bits of the summed readout (current_width)", 14, 12),
 }
+
+
+#: What no network asks for, and why.
+NEVER = {
+    "planes of the output in a step": "signed counts to 15 take eight, as many as there may be",
+}
+
+
+def quantities(module: ModuleType) -> Iterator[str]:
+    """Yield what a module refuses, as regular expressions of the quantities that it names."""
+    for call in ast.walk(ast.parse(inspect.getsource(module))):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            continue
+        place = {"MappingError": 1, "_need": 1, "need": 0}.get(call.func.id)
+        if place is None:
+            continue
+        quantity = call.args[place]
+        if isinstance(quantity, ast.Name):             # what another refusal is made of
+            assert quantity.id == "quantity"
+            continue
+        several = quantity.value if isinstance(quantity, ast.Subscript) else quantity
+        for each in several.values if isinstance(several, ast.Dict) else [several]:
+            parts = each.values if isinstance(each, ast.JoinedStr) else [each]
+            assert all(isinstance(part, ast.Constant | ast.FormattedValue) for part in parts)
+            yield "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+"
+                          for part in parts)
+
+
+def test_every_refusal_has_a_case():
+    """A refusal without a case is one that nobody has seen."""
+    refusals = {each for module in (geometry, maps, plan, program) for each in quantities(module)}
+    tested = {case[3] for case in CASES.values()}
+    untested = {each for each in refusals
+                if not any(re.fullmatch(each, quantity) for quantity in tested)}
+    assert untested == {re.escape(each) for each in NEVER}
+    for quantity in tested:
+        assert any(re.fullmatch(each, quantity) for each in refusals), quantity
+
+
+def test_no_layer_has_more_planes_than_there_are():
+    """Why that refusal has no case."""
+    assert max(len(level_weights(z_max, signed)) for z_max in range(1, MAX_LEVELS + 1)
+               for signed in (False, True)) == 1 << LEVEL_WIDTH
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -168,8 +275,13 @@ def test_refused(name):
                           gain_minus=ones(1, 127), bias=ones(1, -143)), 0, -1), CORE),
     (changed(FITS, 1, membrane_bits=10, leak=(3,)), CORE),
     (changed(network(3, 2, timesteps=4, gain=3, membrane_bits=10), 0, readout=Readout.SUM), CORE),
+    (of_maps((2, 1024, 1), conv(2, 2, (1, 1)), average(2, (1024, 1), 2)), DEEP),
+    (of_maps((2, 1, 1024), conv(2, 4, (1, 1)), average(4, (1, 1024), 2)), DEEP),
+    (of_maps((2, 1, 1), dense(2, 2, z_max=15), dense(2, 2, window=4), timesteps=4), DEEP),
+    (of_maps((2, 16, 16), conv(2, 2, (1, 1), pool=(16, 16), z_max=15, signed=True)),
+     replace(DEEP, pool_depth=16)),
 ], ids=["spikes", "memories", "counts", "gain", "current, high", "current, low", "membrane",
-        "summed readout"])
+        "summed readout", "lines", "places", "planes", "pool"])
 def test_at_the_limit(whole, core):
     compile_network(whole, core)
 
