@@ -25,7 +25,8 @@ class ConfigurableMemory(wiring.Component):
         Which of the region's banks this is.
     shared_port : :class:`bool`
         Give reads and writes the same address, so that a single-port memory will do.
-
+    concurrent : :class:`bool`
+        Rows are read while others are written. Whoever writes a row sees to it that it is not read.
     style : :class:`str` or None
         The kind of memory that synthesis is to take, if it is not to choose.
 
@@ -38,7 +39,7 @@ class ConfigurableMemory(wiring.Component):
     writing : :py:`Out(1)`
         A write to this memory or another is carried out.
     address : :py:`In(range(depth))`
-        Row to read; nothing is read in a cycle with ``writing``.
+        Row to read; nothing is read in a cycle with ``writing``, unless ``concurrent``.
     clear : :py:`In(1)`
         Read zeros.
     data : :py:`Out(row_width)`
@@ -53,11 +54,12 @@ class ConfigurableMemory(wiring.Component):
     data: Signal
 
     def __init__(self, region: Region, *, init=(), bank: int = 0, shared_port: bool = False,
-                 style: str | None = None):
+                 concurrent: bool = False, style: str | None = None):
         self._region = region
         self._bank   = bank
         self._init   = init
         self._shared = shared_port
+        self._concurrent = concurrent
         self._style  = style
         super().__init__({
             "write":    In(ConfigWrite),
@@ -76,9 +78,11 @@ class ConfigurableMemory(wiring.Component):
         mask  = (1 << region.chunk_width) - 1
         rows: list = [[row >> n * region.chunk_width & mask for n in range(region.chunks)]
                       for row in self._init]
+        attributes: dict = {"ram_style": self._style} if self._style else {}
+        if self._concurrent:
+            attributes["no_rw_check"] = 1            # no row is read that is being written
         m.submodules.mem = mem = memory.Memory(
-            shape=shape, depth=region.depth, init=rows,
-            attrs={"ram_style": self._style} if self._style else {})
+            shape=shape, depth=region.depth, init=rows, attrs=attributes)
         write_port = mem.write_port(granularity=1)
         read_port  = mem.read_port(domain="comb")
 
@@ -124,6 +128,6 @@ class ConfigurableMemory(wiring.Component):
         # a write, and leaves out the logic that would give the old word in that case.
         with m.If(self.clear):
             m.d.sync += self.data.eq(0)
-        with m.Elif(~self.writing):
+        with m.Elif(~self.writing | self._concurrent):
             m.d.sync += self.data.eq(read_port.data)
         return m

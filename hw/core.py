@@ -16,6 +16,7 @@ from hw.readout import Readout
 from hw.shapes import ConfigWrite, FetchLayer, FireLayer, InputFrame, ReadoutBeat, trace_layout
 from hw.spike_memory import SpikeMemory
 from hw.synapses import Synapses
+from hw.weight_loader import WeightLoader
 
 __all__ = ["Core"]
 
@@ -32,7 +33,9 @@ class Core(wiring.Component):
                          PassWalker -> FireSequencer      Readout -> o
 
     The same program is walked twice in the same order: the fetcher reads the spikes of each group
-    of planes, and the fire sequencer visits the neurons of each group that was counted.
+    of planes, and the fire sequencer visits the neurons of each group that was counted. The
+    weights of networks that are larger than their memory come over ``w`` meanwhile, a tile at a
+    time, once for every sample.
 
     A reset drops all samples and keeps the network. Registers that carry data have none: a reset
     lasts at least :attr:`reset_cycles`, in which they run empty.
@@ -53,6 +56,9 @@ class Core(wiring.Component):
         Writes to the memories, taken while the core is idle.
     i : :py:`In(stream.Signature(lanes))`
         Beats of input samples, see :class:`~hw.input_loader.InputLoader`.
+    w : :py:`In(stream.Signature(32))`
+        Tiles of weights, see :class:`~hw.weight_loader.WeightLoader`. With ``shared_weight_port``
+        none is taken.
     o : :py:`Out(stream.Signature(ReadoutBeat))`
         Results of the samples in order, a readout neuron a beat.
     idle : :py:`Out(1)`
@@ -66,6 +72,7 @@ class Core(wiring.Component):
 
     config: stream.Interface
     i: stream.Interface
+    w: stream.Interface
     o: stream.Interface
     idle: Signal
     trace: stream.Interface
@@ -78,6 +85,7 @@ class Core(wiring.Component):
         members = {
             "config": In(stream.Signature(ConfigWrite)),
             "i":      In(stream.Signature(p.lanes)),
+            "w":      In(stream.Signature(32)),
             "o":      Out(stream.Signature(ReadoutBeat(p))),
             "idle":   Out(1),
         }
@@ -115,12 +123,31 @@ class Core(wiring.Component):
             written.eq(write_en),
         ]
         m.d.comb += self.config.ready.eq(self.idle)
+
+        # Streamed weights take the same register, and a flag that only the weight memory sees.
+        stream_en = Signal()
+        if not p.shared_weight_port:
+            m.submodules.weights = weights = WeightLoader(regions(p)["weights"])
+            wiring.connect(m, wiring.flipped(self.w), weights.i)
+            m.d.comb += [
+                weights.hold.eq((self.config.valid & self.idle) | write_en),
+                weights.restart.eq(write_en),
+                weights.take.eq(fetcher.take),
+                weights.take_half.eq(fetcher.take_half),
+                weights.release.eq(fire.visit.frees & fire.visit.last & fire.valid),
+                fetcher.tiles.eq(weights.ready),
+            ]
+            m.d.sync += stream_en.eq(weights.write_en)
+            with m.If(weights.write_en):
+                m.d.sync += write.eq(weights.write)
         m.submodules.fetch_program = fetch_program = ProgramReader(
             regions(p)["fetch"], FetchLayer(p), init=image.get("fetch", ()))
         m.submodules.fire_program = fire_program = ProgramReader(
             regions(p)["fire"], FireLayer(p), init=image.get("fire", ()))
         for block in (fetch_program, fire_program, synapses, neurons):
             m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
+        with m.If(stream_en):
+            m.d.comb += synapses.write_en.eq(1)
         frame = Signal(InputFrame(p), init=InputFrame(p).from_bits(image.get("input", [0])[0]),
                        reset_less=True)
         frame_region = regions(p)["input"]

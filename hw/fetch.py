@@ -17,7 +17,8 @@ class Fetcher(wiring.Component):
     One row a cycle goes to all event queues at once, as long as each of them has space. ``pending``
     counts the groups of planes that the layers so far owe. A row waits until the layers before
     have given the spikes it reads: a layer that is ``whole`` waits once, until nothing is pending;
-    any other one waits with each group of its first tile for the group that it reads.
+    any other one waits with each group of its first tile for the group that it reads. A tile whose
+    weights are streamed waits for them.
 
     Timing: a row leaves ``address`` in cycle t, its spikes are at ``spikes`` in t + 2, with
     ``tag`` and ``valid``.
@@ -39,6 +40,10 @@ class Fetcher(wiring.Component):
         Rows from the first input buffer to the second.
     retire : :py:`In(1)`
         Pulse: a group of planes of a layer's output is complete in the spike memory.
+    tiles : :py:`In(2)`
+        For each half of the weight memory: it holds a tile of weights that has not been taken.
+    take, take_half : :py:`Out(1)`, :py:`Out(1)`
+        Pulse: the tile in this half is taken.
     address : :py:`Out(range(spike_depth))`
         Row to read.
     row : :py:`In(ArrayLayout(row_width, planes))`
@@ -67,6 +72,9 @@ class Fetcher(wiring.Component):
     release: Signal
     stride: Signal
     retire: Signal
+    tiles: Signal
+    take: Signal
+    take_half: Signal
     address: Signal
     row: data.View
     space: Signal
@@ -86,6 +94,9 @@ class Fetcher(wiring.Component):
             "release": Out(1),
             "stride":  In(range(p.spike_depth + 1)),
             "retire":  In(1),
+            "tiles":   In(2),
+            "take":      Out(1),
+            "take_half": Out(1),
             "address": Out(range(p.spike_depth)),
             "row":     In(row_layout),
             "space":   In(1),
@@ -127,6 +138,7 @@ class Fetcher(wiring.Component):
         span    = Signal(Span(p), reset_less=True)
         reading = Signal()
         first   = Signal()                           # its first row
+        lacks   = Signal()                           # its tile of weights is not there
         row     = Signal(range(p.spike_depth), reset_less=True)
         left    = Signal(range(p.spike_depth), reset_less=True)
         weight  = Signal(range(p.weight_depth), reset_less=True)
@@ -157,7 +169,10 @@ class Fetcher(wiring.Component):
         last_row = Signal()
         ends_group = Signal()
         m.d.comb += [
-            issue.eq(reading & self.space & (~span.waits | (enough & ~settling.any()))),
+            issue.eq(reading & ~lacks & self.space &
+                     (~span.waits | (enough & ~settling.any()))),
+            self.take.eq(lacks & self.tiles.bit_select(span.half, 1)),
+            self.take_half.eq(span.half),
             last_row.eq(left == 0),
             ends_group.eq(last_row & span.ends_group),
             next_span.eq(queue.r_data),
@@ -176,10 +191,12 @@ class Fetcher(wiring.Component):
                     m.d.sync += allowed.eq(allowed - 1)
             with m.If(last_row & span.gives):
                 m.d.comb += pending_add.eq(Mux(late, gives, 1))
+        with m.If(self.take):
+            m.d.sync += lacks.eq(0)
         with m.If(queue.r_en):
             layer = spans.current
             m.d.sync += [
-                reading.eq(1), first.eq(1), span.eq(next_span),
+                reading.eq(1), first.eq(1), lacks.eq(next_span.streamed), span.eq(next_span),
                 row.eq(next_span.row), left.eq(next_span.last_row), weight.eq(next_span.weights),
                 planes.eq(layer.planes), gives.eq(layer.gives), late.eq(layer.late),
             ]

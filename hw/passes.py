@@ -215,6 +215,7 @@ class PassWalker(wiring.Component):
                 self.o.last_lanes.eq(Mux(last_tile, layer.last_lanes, p.neurons)),
                 self.o.last_tile.eq(last_tile),
                 self.o.ends_sample.eq(ends_layer & layer.last),
+                self.o.frees.eq(ends_tile & layer.streamed),
                 self.o.layer.eq(index),
                 self.o.tile.eq(tile),
                 self.o.step.eq(step),

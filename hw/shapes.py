@@ -121,6 +121,8 @@ class FetchLayer(data.StructLayout):
             "coarse":     1,                          # ... at the end of the layer
             "whole":      1,                          # waits once, for its whole source
             "input":      1,                          # reads the input, not an earlier layer
+            "streamed":   1,                          # its tiles of weights come by and by
+            "half":       1,                          # ... the first one to this half
             "release":    1,                          # is the last to read it
             "last":       1,                          # ends the program
         })
@@ -153,6 +155,7 @@ class FireLayer(data.StructLayout):
             "signed":      1,                          # half of the output planes count down
             "static":      1,                          # the input's current serves every step
             "coarse":      1,                          # the output is complete at the layer's end
+            "streamed":    1,                          # its tiles of weights come by and by
             "readout":     1,                          # membranes are given out, no spikes
             "sum":         1,                          # the readout sums the membranes
             "last_lanes":  range(p.neurons + 1),       # neurons of the last visit of a readout
@@ -175,6 +178,8 @@ class Span(data.StructLayout):
             "ends_group": 1,                        # the last span of its group
             "waits":    1,                          # reads what the layers so far may still owe
             "begins_layer": 1,
+            "streamed": 1,                          # begins a tile whose weights come by and by
+            "half":     1,                          # ... to this half of the memory
             "gives":    1,                          # spikes of this layer are owed from here on
             "releases": 1,                          # the last span that reads the input sample
             "ends_layer": 1,
@@ -252,6 +257,7 @@ def _pass_members(p: CoreParameters) -> dict:
         "last_lanes":  range(p.neurons + 1),      # neurons of the last visit
         "last_tile":   1,
         "ends_sample": 1,
+        "frees":       1,                         # the last one that needs its tile of weights
         "layer":       range(p.program_depth),
         "tile":        TILE_WIDTH,
         "step":        STEP_WIDTH,

@@ -94,6 +94,8 @@ class SpanWalker(wiring.Component):
         walking = Signal()                           # there is a span to give
         fresh   = Signal()                           # it is the layer's first
         first_tile = Signal()
+        fresh_tile = Signal()                        # ... or its tile's first
+        half    = Signal()                           # where its weights are, if they are streamed
         advance = Signal()
         ends    = {loop: Signal(name=f"{loop}_ends") for loop in _LOOPS}
         turns   = {loop: Signal(name=f"{loop}_turns") for loop in _LOOPS}
@@ -152,14 +154,14 @@ class SpanWalker(wiring.Component):
         m.d.comb += self.layer_take.eq(self.layer_valid & ~self.busy & ~self.hold)
         with m.If(self.layer_take):
             m.d.sync += [layer.eq(new), base.eq(self.base), walking.eq(1), fresh.eq(1),
-                         first_tile.eq(1)]
+                         first_tile.eq(1), fresh_tile.eq(1), half.eq(new.half)]
 
         # What is known of a span from its beginning travels with it.
         class Known(data.StructLayout):
             def __init__(self):
                 super().__init__({name: shape for name, shape in Span(p).members.items() if name in
-                                  ("last_group", "ends_group", "waits", "begins_layer", "gives",
-                                   "releases", "ends_layer")})
+                                  ("last_group", "ends_group", "waits", "begins_layer",
+                                   "streamed", "half", "gives", "releases", "ends_layer")})
 
         s1 = Signal(data.StructLayout({
             "x": column, "end": column, "line": column, "far": column, "row": address,
@@ -182,16 +184,18 @@ class SpanWalker(wiring.Component):
             ends_tile.eq(ends_group & Cat(ends[loop] for loop in _LOOPS[2:-1]).all()),
         ]
         with m.If(advance & turns["tile"]):
-            m.d.sync += first_tile.eq(0)
+            m.d.sync += [first_tile.eq(0), half.eq(~half)]
         with m.If(advance):
             m.d.sync += [
-                walking.eq(~ends_layer), fresh.eq(0),
+                walking.eq(~ends_layer), fresh.eq(0), fresh_tile.eq(turns["tile"]),
                 s1.x.eq(x), s1.end.eq(x + layer.width), s1.line.eq(line), s1.far.eq(far),
                 s1.row.eq(row), s1.weights.eq(weights),
                 s1.known.last_group.eq(ends["group"]),
                 s1.known.ends_group.eq(ends_group),
                 s1.known.waits.eq(~layer.input & Mux(layer.whole, fresh, first_tile)),
                 s1.known.begins_layer.eq(fresh),
+                s1.known.streamed.eq(layer.streamed & fresh_tile),
+                s1.known.half.eq(half),
                 s1.known.gives.eq(Mux(layer.coarse, ends_layer,
                                       Mux(layer.late, ends_tile, ends_group))),
                 s1.known.releases.eq(ends_layer & layer.release),

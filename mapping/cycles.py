@@ -2,7 +2,8 @@
 
 The model follows the rows, events and visits of :mod:`hw` as times instead of signals: every
 quantity below is a cycle number, and a stage's time is the maximum of what it waits for. It is
-exact where the host keeps up.
+exact where the host keeps up: it gives an input beat and a word of streamed weights in every cycle
+in which the core takes one.
 """
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.fire import FireSequencer
 from hw.max_pool import MaxPool
+from hw.memory_map import regions
 from hw.neuron import NeuronUnit
 from hw.parameters import CoreParameters
 from hw.passes import PassWalker
@@ -156,12 +158,17 @@ class _Model:
     def __init__(self, program: Program, streams: int):
         self.plan = program.plan
         self.p    = program.parameters
+        self.words = self.p.banks * regions(self.p)["weights"].chunks     # that make a row
         self.reaches = [list(reaches(layer, self.p)) for layer in self.plan.layers]
 
         def times(*shape) -> np.ndarray:
             return np.zeros((streams, *shape), np.int64)
 
         banks = self.p.banks
+        # Streamed weights: when the next tile's header may come, and when the tiles that were last
+        # in the halves of the memory were released.
+        self.header = times()
+        self.freed  = {0: times() - 1, 1: times() - 1}
         # Input: when each of the last two buffers was released, and the last one complete; when
         # hidden spikes were stored, which goes first, and whether the pixel at work stores any.
         self.released = [times() - 1, times() - 1]
@@ -250,7 +257,9 @@ class _Model:
             for group in range(layer.groups):
                 waits = layer.source_numbers != (-1,) and (
                     first if layer.whole else reach.tile == 0)
-                total = self._spans(layer, reach, group, sums[:, group], waits=waits, first=first)
+                begins_tile = group == 0 and (at == 0 or places[at - 1].tile != reach.tile)
+                total = self._spans(layer, reach, group, sums[:, group], waits=waits, first=first,
+                                    begins_tile=begins_tile)
                 first = False
                 self.settled = self.row + 1 + Fetcher.settling
                 closed = np.maximum(self.end.max(axis=1), self.credit)
@@ -260,6 +269,8 @@ class _Model:
                 result = self._fire(layer, at == 0, group, visits, last_tile, ends_layer,
                                     closed + Synapses.latency)
                 ends_tile = last_of_tile and group == layer.groups - 1
+                if ends_tile and layer.streamed:
+                    self.freed[self._half(layer, reach.tile)] = self.visit - 1
                 if ends_layer if layer.coarse else ends_tile or not layer.late:
                     self.issued += layer.output_groups if layer.late else 1
                 bound = bound + np.maximum(total.max(axis=1), visits)
@@ -267,7 +278,7 @@ class _Model:
         return result, bound, fetches
 
     def _spans(self, layer: LayerPlan, reach: Reach, group: int, sums: np.ndarray, *,
-               waits: bool, first: bool) -> np.ndarray:
+               waits: bool, first: bool, begins_tile: bool) -> np.ndarray:
         """Send the rows of a group; return its events ``(samples, banks)``."""
         total = np.zeros_like(self.held)
         for number, rows in enumerate(reach.spans):
@@ -277,6 +288,8 @@ class _Model:
             if first and number == 0:
                 self.settled = np.maximum(self.settled, self.span + 2)
             row = self.span + 1
+            if number == 0 and begins_tile and layer.streamed:
+                row = np.maximum(row, self._stream(layer, reach.tile)) + 1
             for n, (begin, end) in enumerate(rows):
                 if waits:
                     # Counted, then compared: two cycles after the group before was sent, or the
@@ -295,6 +308,16 @@ class _Model:
                 self._row(row, events, last=last)
                 row = row + 1
         return total
+
+    def _half(self, layer: LayerPlan, tile: int) -> int:
+        """Return the half of the weight memory that a streamed tile is in."""
+        return (layer.weights * 2 // self.p.weight_depth + tile) % 2
+
+    def _stream(self, layer: LayerPlan, tile: int) -> np.ndarray:
+        """Load a tile of weights, a word a cycle; return the cycle in which it is ready."""
+        first = np.maximum(self.header, self.freed[self._half(layer, tile)]) + 1
+        self.header = first + layer.tile_words * self.words
+        return self.header
 
     def _space(self, row):
         """Return the first cycle from ``row`` on in which all queues can take a row."""

@@ -10,6 +10,7 @@ from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.parameters import CoreParameters
 from hw.shapes import LEVEL_WIDTH, MAP_WIDTH, PLANE_WIDTH, POOL_WIDTH, TILE_WIDTH
+from hw.weight_loader import ROW_WIDTH
 from mapping.errors import MappingError
 from mapping.geometry import Kernel, Walk, kernel_of, phases, walk
 from mapping.maps import SpikeMap, ceil_div
@@ -50,7 +51,9 @@ class LayerPlan:
     last_visits, last_lanes : :class:`int`
         Visits of the last tile; neurons of its last visit.
     weights : :class:`int`
-        First word in the weight banks.
+        First word in the weight banks; of a streamed layer, of its first tile.
+    streamed : :class:`bool`
+        Its weights come tile by tile, in turn to the two halves of the weight banks.
     gains, biases, first_biases, thresholds : :class:`int`
         First rows in the parameter memories.
     readout : :class:`~model.network.Readout` or None
@@ -71,6 +74,7 @@ class LayerPlan:
     last_visits: int
     last_lanes: int
     weights: int
+    streamed: bool
     gains: int
     biases: int
     first_biases: int
@@ -81,6 +85,11 @@ class LayerPlan:
     def tiles(self) -> int:
         """Tiles of ``lanes`` neurons."""
         return self.walk.tiles
+
+    @property
+    def tile_words(self) -> int:
+        """Words of a weight bank that a tile takes."""
+        return self.walk.words // self.walk.tiles
 
     @property
     def groups(self) -> int:
@@ -156,6 +165,7 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
     for number in range(len(network.layers)):
         layers.append(_plan_layer(network, number, p, maps, layers, used))
     assert layers[last].readout is not None
+    layers = _place_weights(layers, p, used)
     return Plan(p, tuple(layers), source, source.rows * source.groups,
                 ceil_div(source.columns * p.banks, p.lanes), used)
 
@@ -203,11 +213,10 @@ def _plan_layer(network: IntegerNetwork, number: int, p: CoreParameters,
         steps=network.steps(number), static=static, planes=planes, levels=levels, whole=whole,
         coarse=not dense, last_visits=last_visits,
         last_lanes=last_neurons - (last_visits - 1) * p.neurons,
-        weights=used["weights"], gains=used["gains"], biases=used["biases"],
+        weights=0, streamed=False, gains=used["gains"], biases=used["biases"],
         # A first step that starts from v_init has biases of its own.
         first_biases=used["biases"] + (neuron_rows if v_init else 0),
         thresholds=used["thresholds"], readout=layer.readout)
-    used["weights"] += path.words
     used["gains"] += neuron_rows * planes
     used["biases"] += neuron_rows * (2 if v_init else 1)
     used["thresholds"] += neuron_rows * len(levels)
@@ -228,14 +237,71 @@ def _plan_layer(network: IntegerNetwork, number: int, p: CoreParameters,
         # The fetcher counts them for each tile that it is ahead, a row of the queues at least.
         _need(name, "groups of output planes in all steps", plan.output_groups,
               Fetcher.most_pending // (p.queue_depth + EventQueue.in_flight))
-    _need(name, "words of a weight bank up to here (weight_depth)", used["weights"],
-          p.weight_depth)
     _need(name, "rows of gains up to here (gain_depth)", used["gains"], p.gain_depth)
     for memory in ("biases", "thresholds"):
         _need(name, f"rows of {memory} up to here (neuron_depth)", used[memory], p.neuron_depth)
     if layer.readout is not None:
         _need(name, "readout neurons (readout_depth)", outputs, p.readout_depth)
     return plan
+
+
+def _place_weights(layers: list[LayerPlan], p: CoreParameters, used: dict[str, int],
+                   ) -> list[LayerPlan]:
+    """Give each layer its place in the weight banks, and stream the largest ones if need be.
+
+    Where all weights do not fit, the end of each half of the banks becomes a buffer for a tile;
+    the layers that stay share what is left before the buffers.
+    """
+    if sum(layer.walk.words for layer in layers) <= p.weight_depth:
+        placed = []
+        for layer in layers:
+            placed.append(replace(layer, weights=used["weights"]))
+            used["weights"] += layer.walk.words
+        return placed
+    if p.shared_weight_port or p.weight_depth & p.weight_depth - 1 or (
+            p.weight_depth > 1 << ROW_WIDTH):
+        words = 0
+        for layer in layers:
+            words += layer.walk.words
+            _need(layer.name, "words of a weight bank up to here (weight_depth; a core with "
+                  "shared_weight_port, or whose weight_depth is no power of two, can't stream "
+                  "weights)", words, p.weight_depth)
+    half = p.weight_depth // 2
+    order = sorted(range(len(layers)), key=lambda number: -layers[number].walk.words)
+    for count in range(1, len(order) + 1):
+        streamed = set(order[:count])
+        buffer = max(layers[number].tile_words for number in streamed)
+        ends = _first_fit([0 if number in streamed else layer.walk.words
+                           for number, layer in enumerate(layers)], half - buffer)
+        if ends is not None:
+            break
+    else:
+        widest = max(layers, key=lambda layer: layer.tile_words)
+        raise MappingError(widest.name, "words of a weight bank for a tile of streamed weights "
+                           "(half of weight_depth)", widest.tile_words, half)
+    placed, tiles = [], 0
+    for number, layer in enumerate(layers):
+        if number in streamed:
+            placed.append(replace(layer, streamed=True,
+                                  weights=half - buffer + tiles % 2 * half))
+            tiles += layer.tiles
+        else:
+            part, first = ends[number]
+            placed.append(replace(layer, weights=part * half + first))
+    used["weights"] = p.weight_depth
+    return placed
+
+
+def _first_fit(sizes: list[int], room: int) -> list[tuple[int, int]] | None:
+    """Place sizes in two rooms: (room, place) of each; None if they do not fit."""
+    ends, places = [0, 0], []
+    for size in sizes:
+        part = next((n for n in (0, 1) if ends[n] + size <= room), None)
+        if part is None:
+            return None
+        places.append((part, ends[part]))
+        ends[part] += size
+    return places
 
 
 def _kernel(network: IntegerNetwork, number: int, maps: dict[int, SpikeMap]) -> Kernel:

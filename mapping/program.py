@@ -9,6 +9,7 @@ from amaranth.hdl import Shape
 from hw.memory_map import PROGRAM_WIDTH, program_words, regions, weight_lanes
 from hw.parameters import CoreParameters
 from hw.shapes import FetchLayer, FireLayer, InputFrame
+from hw.weight_loader import ROW_WIDTH
 from mapping.errors import MappingError
 from mapping.plan import LayerPlan, Plan, make_plan
 from model.bounds import bits_needed
@@ -101,6 +102,31 @@ class Program:
         by_beat = padded.reshape(len(inputs), self.plan.frame_planes * beats, p.lanes)
         return np.packbits(by_beat, axis=-1, bitorder="little")
 
+    @property
+    def streams(self) -> bool:
+        """Whether some weights come over the stream ``w``."""
+        return any(layer.streamed for layer in self.plan.layers)
+
+    def stream_words(self) -> np.ndarray:
+        """Return what goes into the stream ``w`` for every sample: uint32 ``(words,)``.
+
+        See :class:`~hw.weight_loader.WeightLoader`.
+        """
+        p = self.parameters
+        region = regions(p)["weights"]
+        words: list[int] = []
+        for layer in self.plan.layers:
+            if not layer.streamed:
+                continue
+            banks = _bank_words(layer, p)
+            for tile in range(layer.tiles):
+                first = (layer.weights + tile * (p.weight_depth // 2)) % p.weight_depth
+                words.append(first << ROW_WIDTH | layer.tile_words - 1)
+                for row in range(tile * layer.tile_words, (tile + 1) * layer.tile_words):
+                    words += [chunk for bank in banks
+                              for _, chunk in region.writes(0, bank[row])]
+        return np.array(words, np.uint32)
+
     def input_planes(self, inputs: np.ndarray) -> np.ndarray:
         """Return the bit planes of samples: bool ``(samples, planes, inputs)``."""
         planes = np.moveaxis(self.network.planes(-1, np.asarray(inputs)), -1, -2)
@@ -129,7 +155,8 @@ def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Prog
         last = number == len(plan.layers) - 1
         memories["fetch"] += _fetch_layer(plan, number, last=last)
         memories["fire"] += _fire_layer(plan, layer, where, last=last)
-        _place_weights(memories["weights"], where, p)
+        if not where.streamed:
+            _place_weights(memories["weights"], where, p)
         _place_parameters(memories, layer, where, p)
     return Program(network, plan, memories)
 
@@ -167,15 +194,18 @@ def _check(network: IntegerNetwork, number: int, layer: NeuronLayer, where: Laye
 def _fetch_layer(plan: Plan, number: int, *, last: bool) -> list[int]:
     where = plan.layers[number]
     source, read = where.sources[0], where.source_numbers[0]
+    half = plan.parameters.weight_depth // 2
     # What a layer waits for: the groups of the layer before, or that nothing is owed.
     pending = 1 if where.whole or read < 0 else plan.layers[read].output_groups
     layers = enumerate(plan.layers)
     return _words(FetchLayer(plan.parameters), {
         **where.walk.loops,
+        **({"tile_weights": half} if where.streamed else {}),
         "source": source.base, "group_rows": source.rows, "planes": source.last_planes,
         "last_group": where.groups - 1, "weights": where.weights,
         "pending": pending, "gives": where.output_groups, "late": where.late,
         "coarse": where.coarse, "whole": where.whole, "input": read < 0,
+        "streamed": where.streamed, "half": where.streamed and where.weights >= half,
         "release": number == max(n for n, each in layers if -1 in each.source_numbers),
         "last": last,
     })
@@ -196,7 +226,7 @@ def _fire_layer(plan: Plan, layer: NeuronLayer, where: LayerPlan, *,
         "slots": where.tiles,
         "leak": [*layer.leak, 0, 0][:2], "sign_bit": layer.membrane_bits - 1,
         "hard": layer.reset is Reset.HARD, "signed": min(output.coding) < 0,
-        "static": where.static, "coarse": where.coarse,
+        "static": where.static, "coarse": where.coarse, "streamed": where.streamed,
         "readout": layer.readout is not None, "sum": layer.readout is Readout.SUM,
         "last_lanes": where.last_lanes, "last": last,
     })
@@ -216,12 +246,18 @@ def _words(layout, fields: dict) -> list[int]:
 
 
 def _place_weights(banks: list[list[int]], where: LayerPlan, p: CoreParameters) -> None:
-    """Append the words of each bank."""
+    """Put the words of each bank in their place."""
+    for bank, words in zip(banks, _bank_words(where, p), strict=True):
+        bank.extend([0] * (where.weights + len(words) - len(bank)))
+        bank[where.weights:where.weights + len(words)] = words
+
+
+def _bank_words(where: LayerPlan, p: CoreParameters) -> list[list[int]]:
+    """Return the words of each bank, tile by tile."""
     weights = where.walk.weights.transpose(1, 0, 2)[..., weight_lanes(p)]    # bank, word, lane
     bits = np.stack([weights == 1, weights == -1], axis=-1).reshape(*weights.shape[:2], -1)
     packed = np.packbits(bits, axis=-1, bitorder="little")
-    for bank, words in enumerate(packed):
-        banks[bank].extend(int.from_bytes(word.tobytes(), "little") for word in words)
+    return [[int.from_bytes(word.tobytes(), "little") for word in words] for words in packed]
 
 
 def _place_parameters(memories: dict[str, list], layer: NeuronLayer, where: LayerPlan,

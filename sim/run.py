@@ -164,11 +164,15 @@ class _Run:
         #: Words that it gives on the output stream.
         self.results = self.samples * program.network.outputs
 
-    def phases(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the words of each input stream in turn."""
+    def phases(self) -> Iterator[list[tuple[str, np.ndarray, int]]]:
+        """Yield in turn the words of the input streams that go together, and how many times."""
         address, word = np.array(self.program.config_writes(), np.int64).T
-        yield "config", pack(ConfigWrite, {"address": address, "data": word})
-        yield "i", self.beats.reshape(-1, self.beats.shape[-1])
+        yield [("config", pack(ConfigWrite, {"address": address, "data": word}), 1)]
+        samples = [("i", self.beats.reshape(-1, self.beats.shape[-1]), 1)]
+        if self.program.streams:
+            words = self.program.stream_words().astype("<u4").view(np.uint8).reshape(-1, 4)
+            samples.append(("w", words, self.samples))
+        yield samples
 
     def decode(self, results: np.ndarray, trace: np.ndarray | None, begin: int,
                seed: int) -> SimulationResult:
@@ -199,12 +203,13 @@ class _Shard:
         self._record, self._seed, self._patience = record, seed, patience
         self._parameters = runs[0].program.parameters
         folder.mkdir()
-        ports = []
-        for port, words in (phase for run in runs for phase in run.phases()):
-            np.save(folder / f"phase{len(ports)}.npy", words)
-            ports.append(port)
+        phases = []
+        for phase in (phase for run in runs for phase in run.phases()):
+            for port, words, _ in phase:
+                np.save(folder / f"phase{len(phases)}.{port}.npy", words)
+            phases.append([(port, times) for port, _, times in phase])
         (folder / "script.json").write_text(json.dumps({
-            "phases": ports, "sinks": {"o": sum(run.results for run in runs)},
+            "phases": phases, "sinks": {"o": sum(run.results for run in runs)},
             "monitors": ["trace"] if record else [],
             "stalls": stalls, "seed": seed, "patience": patience,
         }))

@@ -2,15 +2,18 @@
 
 It runs inside the simulator and knows neither networks nor layouts. Its *script* is a folder:
 
-* ``script.json``: ``phases``, a list of input streams, played one after the other; ``sinks``,
+* ``script.json``: ``phases``, played one after the other, each a list of input streams that are
+  played side by side, as ``[port, times]``; ``sinks``,
   the number of words to wait for on each output stream; ``monitors``; ``stalls``, the share of
   the cycles in which each end of each stream is unwilling; ``seed``; ``patience``, cycles
   without any transfer that make a hang.
-* ``phase<n>.npy``: the words of phase n, little endian, uint8 (words, bytes).
+* ``phase<n>.<port>.npy``: the words of phase n, played so many times, little endian, uint8
+  (words, bytes).
 
 It leaves ``<port>.records`` for each output stream and monitor, a record of :func:`record_type`
 a word; the files grow as it goes, which shows how far it is. At the end, ``phases.npy`` holds the
-cycle of each phase's first transfer, and ``hang`` exists if the design got stuck.
+cycle of the first transfer of each phase's first stream, and ``hang`` exists if the design got
+stuck.
 """
 
 import contextlib
@@ -44,45 +47,51 @@ def record_type(word_bytes: int) -> np.dtype:
 
 
 class Player:
-    """Plays the phases, each into its source, one after the other.
+    """Plays the phases one after the other, each into its sources.
+
+    Parameters
+    ----------
+    sources
+        By port.
+    phases
+        Of each: port, file of words, and how many times they are played.
 
     Attributes
     ----------
     first
-        Cycle of the first transfer of each phase.
+        Cycle of the first transfer of each phase's first source.
     """
 
-    def __init__(self, sources: dict[str, Source], phases: list[tuple[str, Path]]):
+    def __init__(self, sources: dict[str, Source], phases: list[list[tuple[str, Path, int]]]):
         self._sources = sources
         self._phases = iter(phases)
         self.first: list[int] = []
         self._next()
 
     def step(self, cycle: int) -> bool:
-        """Move the current source on by a cycle; tell whether a word was transferred."""
-        if self._current is None:
-            return False
-        moved = self._current.step(cycle)
-        if moved and self._fresh:
+        """Move the current sources on by a cycle; tell whether a word was transferred."""
+        moved = [source.step(cycle) for source in self._current]
+        if self._fresh and moved and moved[0]:
             self.first.append(cycle)
             self._fresh = False
-        if self._current.done:
+        if all(source.done for source in self._current):
             self._next()
-        return moved
+        return any(moved)
 
     def _next(self) -> None:
         self._fresh = True
-        self._current: Source | None = None
-        for port, path in self._phases:
-            self._current = self._sources[port]
-            self._current.send(_words(path))
-            break
+        self._current: list[Source] = []
+        for port, path, times in next(self._phases, ()):
+            self._sources[port].send(_words(path, times))
+            self._current.append(self._sources[port])
 
 
-def _words(path: Path) -> Iterator[int]:
-    """Yield the words of a phase as integers."""
-    for word in np.load(path, mmap_mode="r"):
-        yield int.from_bytes(word.tobytes(), "little")
+def _words(path: Path, times: int) -> Iterator[int]:
+    """Yield the words of a file as integers, over and over."""
+    words = np.load(path, mmap_mode="r")
+    for _ in range(times):
+        for word in words:
+            yield int.from_bytes(word.tobytes(), "little")
 
 
 @cocotb.test()
@@ -93,9 +102,10 @@ async def play(dut) -> None:
     rng = random.Random(script["seed"])
     pace = bernoulli(1 - script["stalls"], rng) if script["stalls"] else always
 
-    ports = script["phases"]
-    player = Player({port: Source(dut, port, pace=pace) for port in sorted(set(ports))},
-                    [(port, folder / f"phase{n}.npy") for n, port in enumerate(ports)])
+    phases = [[(port, folder / f"phase{n}.{port}.npy", times) for port, times in phase]
+              for n, phase in enumerate(script["phases"])]
+    ports = {port for phase in phases for port, *_ in phase}
+    player = Player({port: Source(dut, port, pace=pace) for port in sorted(ports)}, phases)
     sinks = {port: Sink(dut, port, pace) for port in script["sinks"]}
     monitors = sinks | {port: Monitor(dut, port) for port in script["monitors"]}
     wanted = [(sinks[port], count) for port, count in script["sinks"].items()]

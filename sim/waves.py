@@ -47,7 +47,10 @@ def write_waves(program: Program, inputs: np.ndarray, path: Path) -> None:
         async def feed(ctx):
             await stream_put_all(ctx, core.i, beats)
 
+        async def feed_weights(ctx):
+            await stream_put_all(ctx, core.w, program.stream_words().tolist() * len(inputs))
+
         async def collect(ctx):
             await stream_get_all(ctx, core.o, results)
 
-        simulate(core, feed, collect, max_cycles=_MAX_CYCLES, vcd=temporary)
+        simulate(core, feed, feed_weights, collect, max_cycles=_MAX_CYCLES, vcd=temporary)

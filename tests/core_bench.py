@@ -71,6 +71,8 @@ class CoreBench:
         core, rng = self.core, random.Random(self.seed)
         words = [int.from_bytes(beat.tobytes(), "little")
                  for sample in program.pack_inputs(inputs) for beat in sample]
+        weights = program.stream_words().tolist() * len(inputs)
+        streams = 0
         results, valid, cycle, begin = [], 0, 0, -1        # -1: no beat was taken yet
         self.cycles.append([])
         while len(results) < len(inputs) * program.network.outputs:
@@ -80,6 +82,10 @@ class CoreBench:
                 ctx.set(core.i.payload, words[0])
             ready = rng.random() >= self.stalls
             ctx.set(core.o.ready, ready)
+            streams = streams or (bool(weights) and rng.random() >= self.stalls)
+            ctx.set(core.w.valid, streams)
+            if streams:
+                ctx.set(core.w.payload, weights[0])
             if ctx.get(core.o.valid) and ready:
                 beat = ctx.get(core.o.payload)
                 results.append((beat.membrane, beat.neuron, beat.last, beat.winner))
@@ -89,9 +95,12 @@ class CoreBench:
                 words.pop(0)
                 valid = 0
                 begin = cycle if begin < 0 else begin
+            if streams and ctx.get(core.w.ready):
+                weights.pop(0)
+                streams = 0
             await ctx.tick()
             cycle += 1
-        assert not words
+        assert not words and not weights
         ctx.set(core.o.ready, 0)
         return results
 
