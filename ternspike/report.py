@@ -216,7 +216,7 @@ def _layer(
     channels, *pixels = network.fired_shape(number)
     maps = pixels != [1, 1]
     most = layer.z_max * (len(spikes) if maps else 1)
-    counts = f"{_number(np.count_nonzero(spikes))} from {_number(spikes.shape[1])} neurons" + (
+    counts = f"{_number(int(np.count_nonzero(spikes)))} from {_number(spikes.shape[1])} neurons" + (
         f", full colour: {most}" if most > 1 else "")
     if not maps:
         return {

@@ -21,6 +21,7 @@ from model.network import (
     Merge,
     MergeLayer,
     Readout,
+    Reset,
 )
 from sim.run import SimulationResult
 from ternspike import drawing, report
@@ -160,6 +161,18 @@ def test_ticks_are_few_and_inside(low, high):
     assert all(low <= tick <= high for tick in ticks)
 
 
+@pytest.mark.parametrize("bound, sides", [
+    (100, ("end", "end")), (500, ("end", "end")), (985, ("end", "end")), (20, ("start", "end"))])
+def test_marks_are_named_outside(bound, sides):
+    chart = drawing.histogram(np.array([0, 500, 1000]), {"mean": 990.0, "bound": float(bound)},
+                              "cycles", "histogram")
+    found = dict((name, side) for side, name in re.findall(
+        r'class="label mark (\w+)"[^>]*>(\w+)', chart))
+    assert (found["bound"], found["mean"]) == sides
+    middle = drawing.histogram(np.array([0, 1000]), {"mean": 600.0, "bound": 590.0}, "x", "y")
+    assert 'mark start"' in middle and 'mark end"' in middle
+
+
 def test_charts_of_flat_data():
     assert "NaN" not in drawing.line_chart(np.zeros((2, 3)), 0, "step", "flat")
     assert "nan" not in drawing.histogram(np.full(4, 7), {"mean": 7.0}, "cycles", "flat")
@@ -273,7 +286,7 @@ def test_large_networks_stay_readable():
 
 # Networks of maps
 
-def maps(inputs=1, coding=InputCoding.STATIC, most=256, signed=False) -> Evaluation:
+def maps(inputs=1, coding=InputCoding.STATIC, most=256, signed=False, kept=True) -> Evaluation:
     """Return an evaluation of a residual network of maps, the simulation a copy of the golden."""
     rng = np.random.default_rng(5)
 
@@ -286,7 +299,8 @@ def maps(inputs=1, coding=InputCoding.STATIC, most=256, signed=False) -> Evaluat
     read = DenseLayer(rng.integers(-1, 2, (4, 40)), ones, ones, ones, 0 * ones, membrane_bits=20,
                       readout=Readout.SUM, sum_pool=(2, 2))
     layers = (conv(6, inputs, 2 * most), conv(6, 6, 9, signed=signed),
-              MergeLayer(Merge.ADD, (0, 1), z_max=2, signed=signed),
+              MergeLayer(Merge.ADD, (0, 1), z_max=1 if kept else 2, signed=signed,
+                         reset=Reset.SOFT if kept else Reset.HARD),
               conv(40, 6, 9, window=3, pool=(2, 2)), read)
     static = coding is InputCoding.STATIC
     net = IntegerNetwork(coding, int(most - 1).bit_length(), 3, layers,
@@ -296,6 +310,47 @@ def maps(inputs=1, coding=InputCoding.STATIC, most=256, signed=False) -> Evaluat
     labels = np.arange(5) % 4
     samples = first_samples(net, Dataset("maps", images, labels, images, labels))
     return evaluated(net, samples)
+
+
+def test_page_of_many_layers(monkeypatch):
+    """Of each layer of many a row of maps is shown, and of a merge that keeps nothing no row."""
+    page = render(maps(kept=False))
+    assert "the first 32 of 40 channels" in page
+    assert page.count("Membranes after the last step: blue") == 3
+    assert render(maps()).count("Membranes after the last step: blue") == 4
+    monkeypatch.setattr(report, "MANY_LAYERS", 4)
+    assert "the first 16 of 40 channels" in render(maps())
+
+
+def test_page_of_a_changed_core():
+    """The changes stand in the text, where a line can break, not in the heading."""
+    made = replace(maps(), core="medium,planes=1,lanes=64")
+    page = render(made)
+    assert "on core <em>medium</em></h1>" in page
+    assert "<code>medium,planes=1,lanes=64</code>." in page
+    assert "<code>medium" not in render(maps()).partition("</h1>")[2].partition("<section>")[0]
+
+
+def test_accuracies_of_different_samples_are_not_compared():
+    made = evaluation()
+    summary = summarise(made, 1)
+    assert summary["samples"] == summary["samples_available"] == 9
+    summary["accuracy"]["ternary"] = 0.5
+    assert "points against ternary" in report.render(made, summary, "")
+    page = report.render(made, summary | {"samples_available": 10}, "")
+    assert "points against ternary" not in page
+    assert "of these 9 images; those before: of all 10" in page
+
+
+def test_inputs_that_are_no_images_are_tiles():
+    net = network_of_maps(InputCoding.STATIC, (5, 2, 3))
+    tiled = report._tiled(net, np.arange(30))
+    assert tiled.shape == (2 * 2, 3 * 3)
+    assert tiled[:2, 3:6].tolist() == [[6, 7, 8], [9, 10, 11]]
+    assert tiled[2:, :3].tolist() == [[18, 19, 20], [21, 22, 23]]
+    assert not tiled[2:, 6:].any()
+    vector = network_of_maps(InputCoding.STATIC, (12, 1, 1))
+    assert report._tiled(vector, np.arange(12)).tolist() == np.arange(12).reshape(3, 4).tolist()
 
 
 @pytest.mark.parametrize("made", [
