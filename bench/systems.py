@@ -143,8 +143,8 @@ SYSTEMS = (
          "tests/test_network_maps.py::test_a_soft_add_sends_later_what_it_can_not_send_now",
          "tests/test_accounting.py::test_memory_of_spikes_by_hand",
          "tests/test_report.py::test_summary_tells_activity_by_depth",
-         "python -m bench.levels", "recipe mnist-conv", "recipe mnist-residual-add3",
-         "recipe mnist-residual-barrier3"),
+         "python -m bench.levels", "recipe mnist-conv", "recipe mnist-residual-add2",
+         "recipe mnist-residual-barrier2"),
         "Its experiments: VGG16 and ResNets on CIFAR-10, CIFAR-100 and CIFAR10-DVS. That our "
         "barriers are its barriers is not known."),
     System(
@@ -157,7 +157,7 @@ SYSTEMS = (
          "tests/test_architecture.py::test_block_that_changes_the_shape",
          "tests/test_layers.py::test_integers_do_the_same",
          "tests/test_neuron.py::test_surrogate_values",
-         "recipe mnist-residual-add3"),
+         "recipe mnist-residual-add2"),
         "The neuron itself: its thresholds have a membrane each, and are not multiples of one "
         "another, as those of a counted spike are. Its batch norm over time, and its data sets."),
     System(
