@@ -64,6 +64,10 @@ DEEP = replace(CORE, spike_depth=1 << 14, weight_depth=1 << 14, neuron_depth=64,
                program_depth=8, count_width=12, gain_width=12, current_width=20,
                membrane_width=14)
 
+#: What a core says whose weights can't come tile by tile.
+NO_STREAM = ("(weight_depth; a core with shared_weight_port, or whose weight_depth is no power of "
+             "two, can't stream weights)")
+
 #: (network, core, where, quantity, need, limit)
 CASES = {
     # 2 buffers x 2 rows x 4 groups of 2 planes, and 1 row x 4 groups of hidden spikes.
@@ -84,10 +88,21 @@ CASES = {
         "network", "layers (program_depth)", 4, 3),
     "weights": (                       # 2 tiles x 5 columns, then 2 tiles x 3 columns
         FITS, replace(CORE, weight_depth=15),
-        "layer 1 (6-5)", "words of a weight bank up to here (weight_depth)", 16, 15),
+        "layer 1 (6-5)", f"words of a weight bank up to here {NO_STREAM}", 16, 15),
     "weights of the first layer": (
         FITS, replace(CORE, weight_depth=9),
-        "layer 0 (9-6)", "words of a weight bank up to here (weight_depth)", 10, 9),
+        "layer 0 (9-6)", f"words of a weight bank up to here {NO_STREAM}", 10, 9),
+    "weights at one port": (
+        FITS, replace(CORE, weight_depth=8, shared_weight_port=True),
+        "layer 0 (9-6)", f"words of a weight bank up to here {NO_STREAM}", 10, 8),
+    "streamed weights": (
+        FITS, replace(CORE, weight_depth=8),
+        "layer 0 (9-6)", "words of a weight bank for a tile of streamed weights (half of "
+        "weight_depth)", 5, 4),
+    "streamed weights of a later layer": (   # tiles of 5 words, and of 7
+        network(9, 14, 5, timesteps=2, gain=3, membrane_bits=9), replace(CORE, weight_depth=8),
+        "layer 1 (14-5)", "words of a weight bank for a tile of streamed weights (half of "
+        "weight_depth)", 7, 4),
     "gains": (                         # 2 tiles x 2 rows x 8 planes
         network(9, 6, 5, input_bits=3, gain=3, membrane_bits=9), replace(CORE, gain_depth=11),
         "layer 0 (9-6)", "rows of gains up to here (gain_depth)", 12, 11),
@@ -275,13 +290,14 @@ def test_refused(name):
                           gain_minus=ones(1, 127), bias=ones(1, -143)), 0, -1), CORE),
     (changed(FITS, 1, membrane_bits=10, leak=(3,)), CORE),
     (changed(network(3, 2, timesteps=4, gain=3, membrane_bits=10), 0, readout=Readout.SUM), CORE),
+    (network(9, 14, 5, timesteps=2, gain=3, membrane_bits=9), replace(CORE, weight_depth=16)),
     (of_maps((2, 1024, 1), conv(2, 2, (1, 1)), average(2, (1024, 1), 2)), DEEP),
     (of_maps((2, 1, 1024), conv(2, 4, (1, 1)), average(4, (1, 1024), 2)), DEEP),
     (of_maps((2, 1, 1), dense(2, 2, z_max=15), dense(2, 2, window=4), timesteps=4), DEEP),
     (of_maps((2, 16, 16), conv(2, 2, (1, 1), pool=(16, 16), z_max=15, signed=True)),
      replace(DEEP, pool_depth=16)),
 ], ids=["spikes", "memories", "counts", "gain", "current, high", "current, low", "membrane",
-        "summed readout", "lines", "places", "planes", "pool"])
+        "summed readout", "streamed", "lines", "places", "planes", "pool"])
 def test_at_the_limit(whole, core):
     compile_network(whole, core)
 
@@ -314,6 +330,34 @@ def test_plan_lays_layers_out_one_after_the_other():
         assert max(written) < plan.used["spikes"]
         if after.readout is None:
             assert not written & rows(after.output)
+
+
+@pytest.mark.parametrize("depth", [16, 32, 64, 128])
+def test_streamed_tiles_lie_beside_what_stays(depth):
+    """The largest layers stream; no word is of two layers that stay, or of one and a tile."""
+    whole = network(9, 14, 12, 3, 5, timesteps=2, gain=3, membrane_bits=9)
+    core = replace(CORE, program_depth=4, spike_depth=64, weight_depth=depth, neuron_depth=64,
+                   gain_depth=64)
+    layers = make_plan(whole, core).layers
+    stay = [layer for layer in layers if not layer.streamed]
+    streamed = [layer for layer in layers if layer.streamed]
+    assert bool(streamed) == (sum(layer.walk.words for layer in layers) > depth)
+    assert (len(stay) > 0) == (depth > 16)
+    taken = [range(layer.weights, layer.weights + layer.walk.words) for layer in stay]
+    assert all(each.stop <= depth for each in taken)
+    # Tiles go to the halves in turn, whichever layer they are of.
+    halves = [(layer.weights // (depth // 2) + tile) % 2
+              for layer in streamed for tile in range(layer.tiles)]
+    assert halves == [number % 2 for number in range(len(halves))]
+    buffers = {first: range(first, first + max(layer.tile_words for layer in streamed))
+               for layer in streamed for tile in range(2)
+               for first in [(layer.weights + tile * depth // 2) % depth]}
+    words = [word for each in [*taken, *buffers.values()] for word in each]
+    assert len(words) == len(set(words))
+    assert max(words) < depth
+    if stay and streamed:
+        assert max(layer.walk.words for layer in stay) <= min(
+            layer.walk.words for layer in streamed)
 
 
 def test_geometry():
