@@ -93,18 +93,22 @@ SYSTEMS = (
         "Bundles that cost no accuracy: a core of P planes takes P steps of a neuron's spikes as "
         "one event, which fetches its weights once (`hw.event_queue`, `hw.synapses`). A count "
         "takes an event for each bit plane that it sets, four at most, not one for each spike "
-        "(`model.spikes`). A layer may sum a window of its source's steps (`model.network`): "
-        "integer network, golden model and core know it.",
+        "(`model.spikes`). Windows that collapse to counts, with the leak of so many steps, and a "
+        "greedy search of the layers and windows under a bound on the calibration loss "
+        "(`model.bundling`); `ternspike bundle` tells fetches and energy of both.",
         ("tests/test_mapping_cycles.py::test_events_and_bound",
          "tests/test_hw_synapses.py::test_synapses_count_groups_without_a_pause",
          "tests/test_hw_event_queue.py::test_events_of_random_groups",
          "tests/test_network_maps.py::test_sums_windows_of_steps_and_of_pixels",
          "tests/test_golden_maps.py::test_equals_the_plain_equations",
          "tests/test_random_networks.py::test_core_equals_golden_model",
+         "tests/test_bundling.py::test_fetches_are_the_cores",
+         "tests/test_bundling.py::test_search_stays_within_the_loss",
+         "tests/test_bundling.py::test_collapsed_networks_on_the_core",
          "python -m bench.explore", "python -m bench.levels"),
-        "Bundles that a neuron closes by itself, by count or by age. Windows in training and "
-        "folding, the search for the window and the largest count of each layer, a correction of "
-        "the leak in between, and the energy that all that saves."),
+        "Bundles that a neuron closes by itself, by count or by age. Windows in training, a window "
+        "of its own for each source of a layer, and the search for the largest count of each "
+        "layer beside its window."),
     System(
         "SpQuant-SNN, IM-SNN", "membranes of few levels, masks, ternary weights",
         "Code: Ahmedhasssan/IM_SNN-SpQuant_SNN.", f"{CODE}; of its learned threshold, the abstract",
