@@ -243,7 +243,7 @@ def _layer(
         "spikes": drawing.map_tiles(total, most, row),
         "spikes_detail": "; ".join(filter(None, [counts, summed, some])),
         "membranes": None if empty else drawing.map_tiles(end, layer.threshold[:shown], row),
-        "membranes_detail": ", ".join(filter(None, ["after the last step", some])),
+        "membranes_detail": "after the last step",
     }
 
 

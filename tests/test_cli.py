@@ -161,6 +161,23 @@ def test_train_by_a_recipe(ternspike, tmp_path):
             "has 784 inputs, but samples of digits have 64 values")
 
 
+def test_activity_of_the_teacher_is_of_every_layer(ternspike, tmp_path):
+    """Merges, pooled layers and spikes of both signs too: a rate of all bit planes for each."""
+    net, numbers = tmp_path / "net.safetensors", tmp_path / "numbers.json"
+    code, _, err = ternspike("train", "--arch", "1x8x8-4C3P2-R4(add3)-10", "--signed", "--levels",
+                             3, "--epochs", 1, "--timesteps", 2, "-o", net)
+    assert code == 0, err
+    code, _, err = ternspike("estimate", net, "--samples", 4, "--json", numbers)
+    assert code == 0, err
+    energy = json.loads(numbers.read_text())["energy"]
+    rates = [layer["reference_rate"] for layer in energy["layers"]]
+    told = IntegerNetwork.load(net).metadata["activity_float"].split()
+    assert energy["reference_measured"]
+    assert rates == [*map(float, told), None] and len(told) == 4
+    # A count is on one side of 0, so that of the planes of both signs half at most are set.
+    assert all(0 < float(rate) < 0.5 for rate in told)
+
+
 def test_train_own_data_with_spikes(ternspike, tmp_path):
     rng = np.random.default_rng(2)
     labels = np.arange(60) % 3
@@ -326,9 +343,9 @@ def test_more_samples_than_there_are(ternspike, network_file):
 def test_network_too_large_for_the_core(ternspike, tmp_path):
     path = tmp_path / "net.safetensors"
     random_network(hidden=300, dataset="digits").save(path)
-    # 38 tiles of 8 neurons, each of which reads 64 inputs from 2 banks.
-    refused(ternspike("simulate", path, "--core", f"{SMALL},weight_depth=1024"),
-            "layer 0 (64-300)", "weight_depth", "needs 1216, the core has 1024")
+    # 38 tiles of 8 neurons, 2 in a row.
+    refused(ternspike("simulate", path, "--core", f"{SMALL},neuron_depth=128"),
+            "layer 0 (64-300)", "neuron_depth", "needs 152, the core has 128")
     # Known before the training, not after it.
     refused(ternspike("demo", "--arch", "64-9000-10", "--core", "tiny", "-o", tmp_path / "out"),
             "network: rows of spikes (spike_depth", "needs 2316, the core has 512")
@@ -517,7 +534,7 @@ def test_mismatches_fail(ternspike):
         commands._require_equal({"mismatches": 3, "compared": 10, "first_mismatch": "neuron 5"})
 
 
-def test_data_of_mnist(ternspike, data_folder, tmp_path):
+def test_data_of_mnist(data_folder, ternspike, tmp_path):
     path = tmp_path / "net.safetensors"
     random_network(inputs=784, dataset="mnist").save(path)
     code, out, err = ternspike("estimate", path, "--data", data_folder, "--samples", 3)
