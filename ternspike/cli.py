@@ -198,8 +198,8 @@ def bundle(
     """Tell what bundling over time saves; search windows that collapse within a loss."""
     from ternspike import commands
 
-    commands.bundle(network, dataset, data, losses=losses or [0.001, 0.01], count=samples, seed=seed,
-                    output=output, json=json)
+    commands.bundle(network, dataset, data, losses=losses or [0.001, 0.01], count=samples,
+                    seed=seed, output=output, json=json)
 
 
 @app.command()
