@@ -14,7 +14,8 @@ STAMP     := .venv/ready
 TERNSPIKE := $(BIN)/python -m ternspike
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench mnist fashion place campaign clean need-data
+.PHONY: help setup demo test lint types bench mnist fashion maps bundling place campaign clean \
+        need-data
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,34 @@ mnist: $(STAMP) need-data  ## Train MNIST 784-256-10; run all 10,000 test images
 fashion: $(STAMP) need-data  ## The same with Fashion-MNIST.
 	$(TERNSPIKE) demo --dataset fashion-mnist --data '$(DATA)' --core medium --jobs $(JOBS) \
 	    --seed $(SEED) --output build/fashion
+
+# Networks of maps, by their recipes. One takes a core with larger memories, and is large enough that
+# a thousand of its test images are an hour.
+MAPS := mnist-conv mnist-conv-t4 fashion-conv cifar10-conv salinas-a \
+        $(addprefix mnist-residual-,add2 barrier2 or iand)
+CORE_cifar10-conv    := medium,spike_depth=2048,weight_depth=1024,count_width=12
+SAMPLES_cifar10-conv := 1000
+$(foreach merge,add2 barrier2 or iand,$(eval SAMPLES_mnist-residual-$(merge) := 2000))
+
+maps: $(MAPS:%=build/maps/%.json)  ## Train convolutional networks; run their test sets in RTL.
+
+build/maps/%.safetensors: | $(STAMP) need-data
+	mkdir -p $(@D)
+	OMP_NUM_THREADS=$(JOBS) $(TERNSPIKE) train --recipe $* --data '$(DATA)' --seed $(SEED) -o $@
+
+build/maps/%.json: build/maps/%.safetensors
+	$(TERNSPIKE) simulate $< --data '$(DATA)' --core $(or $(CORE_$*),medium) --jobs $(JOBS) \
+	    --seed $(SEED) $(SAMPLES_$*:%=--samples %) --report $(@:.json=.html) --json $@
+
+.PRECIOUS: build/maps/%.safetensors
+
+BUNDLED := mnist-conv-t4 mnist-residual-add2
+
+bundling: $(BUNDLED:%=build/bundling/%.json)  ## What bundling over time saves those of several steps.
+
+build/bundling/%.json: build/maps/%.safetensors
+	mkdir -p $(@D)
+	$(TERNSPIKE) bundle $< --data '$(DATA)' --seed $(SEED) --json $@
 
 need-data:
 	@test -n '$(DATA)' || { echo 'Say where the data sets are: make mnist DATA=folder' >&2; exit 1; }

@@ -56,8 +56,8 @@ class Shim(wiring.Component):
         m.submodules.core = core = self._core
         inputs  = Cat(core.config.payload.as_value(), core.config.valid, core.i.payload,
                       core.i.valid, core.w.payload, core.w.valid, core.o.ready)
-        outputs = Cat(core.config.ready, core.i.ready, core.w.ready, core.o.payload.as_value(), core.o.valid,
-                      core.idle)
+        outputs = Cat(core.config.ready, core.i.ready, core.w.ready,
+                      core.o.payload.as_value(), core.o.valid, core.idle)
         shift   = Signal(len(inputs))
         held    = Signal(len(inputs))
         result  = Signal(len(outputs))

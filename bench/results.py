@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import explore, levels, peers
 from bench.tables import Table, markdown, replace_sections, write_text
 
-__all__ = ["main", "network_table", "place_table", "sections"]
+__all__ = ["main", "bundling_table", "maps_table", "network_table", "place_table", "sections"]
 
 #: Reports of whole networks: folder under ``build/`` and the target that makes it.
 _REPORTS = {"demo": "make demo", "mnist": "make mnist", "fashion": "make fashion"}
@@ -62,6 +62,47 @@ def network_table(reports: list[dict]) -> Table:
                  [(name, *(text(report) for report in reports)) for name, text in lines.items()])
 
 
+def maps_table(reports: dict[str, dict]) -> Table:
+    """Return the table of convolutional networks, one a line, from what simulations wrote."""
+    def percent(share: float | None) -> str:
+        return "-" if share is None else f"{100 * share:.2f} %"
+
+    def line(name: str, report: dict) -> tuple[str, ...]:
+        accuracy, cycles, energy = report["accuracy"], report["cycles"], report["energy"]
+        return (
+            f"{name}, T = {report['timesteps']}",
+            *(percent(accuracy[stage]) for stage in ("float", "ternary", "rtl")),
+            f"{report['mismatches']:,} of {report['compared']:,}", f"{report['samples']:,}",
+            f"{energy['events']:,.0f}", f"{cycles['mean']:,.1f}", f"{cycles['model_mean']:,.1f}",
+            f"{cycles['mean'] / cycles['bound_mean']:.2f}",
+            f"{report['weights']['compression_total']:.1f} x",
+            f"{energy['ops'] / 1000:,.1f} ({energy['ratio_ops']:.2f} x)",
+            f"{energy['memory'] / 1000:,.1f} ({energy['ratio_memory']:.2f} x)")
+
+    return Table(("recipe", "full precision", "ternary", "RTL", "mismatches", "samples", "events",
+                  "cycles", "cycle model", "measured / bound", "memory", "operations, nJ",
+                  "with memory, nJ"), [line(*each) for each in reports.items()])
+
+
+def bundling_table(found: dict) -> Table:
+    """Return the table of ways to bundle a network's spikes over time."""
+    def line(row: dict) -> tuple[str, ...]:
+        way = "exact" if row["mode"] == "exact" else f"collapse, loss {row['loss']:.1%}"
+        return (way, str(row["planes"]), " ".join(map(str, row["steps"])),
+                f"{100 * row['accuracy_calibration']:.2f} %", f"{100 * row['accuracy_test']:.2f} %",
+                f"{row['fetches']:,.0f}", f"{row['fetches_ratio']:.2f} x",
+                f"{row['energy'] / 1000:,.1f}", f"{row['energy_ratio']:.2f} x")
+
+    return Table(("mode", "planes at once", "steps of the layers", "calibration set", "test set",
+                  "weight fetches", "fewer", "energy with memory, nJ", "less"),
+                 [line(row) for row in found["rows"]], {0})
+
+
+def _reports(folder: Path) -> dict[str, dict]:
+    """Return the files of a folder by name."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+
+
 def sections(build: Path) -> tuple[dict[str, str], list[str]]:
     """Return the sections that can be made, and a line for each figure that is missing."""
     made, missing = {}, []
@@ -91,6 +132,17 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
             missing.append(f"network: {command}")
     if reports:
         made["networks"] = markdown(network_table(reports))
+
+    if maps := _reports(build / "maps"):
+        made["maps"] = markdown(maps_table(maps))
+    else:
+        missing.append("convolutional networks: make maps")
+    if bundled := _reports(build / "bundling"):
+        made["bundling"] = "\n".join(
+            f"{name}, {each['samples']:,} samples:\n\n{markdown(bundling_table(each))}"
+            for name, each in bundled.items())
+    else:
+        missing.append("bundling over time: make bundling")
 
     found = [json.loads(file.read_text())
              for file in sorted((build / "bench").glob("levels-*.json"))]

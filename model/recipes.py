@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from model.architecture import Architecture, ArchitectureError, parse
 from model.calibrate import CalibrationSettings
@@ -207,6 +207,10 @@ RECIPES = {
         fold=FoldSettings(samples=2000),
     ),
 }
+
+#: The same network with binary spikes over four steps, to be held against counts in one.
+RECIPES["mnist-conv-t4"] = replace(RECIPES["mnist-conv"], timesteps=4,
+                                   neuron=replace(COUNTS, z_max=1))
 
 #: Thirteen layers, trained once with each merge: ``mnist-residual-or`` and so on. Sums reach 3, so
 #: that of 2 at most are cut, or wait.
