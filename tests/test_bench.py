@@ -279,7 +279,7 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
     made, missing = results.sections(tmp_path)
-    assert set(made) == {"peers"} and len(missing) == 6
+    assert set(made) == {"peers"} and len(missing) == 8
     assert "tinyODIN" in made["peers"]
     assert (tmp_path / "bench" / "peers.svg").exists()
 
@@ -311,8 +311,28 @@ def test_networks_stand_in_results_and_readme(tmp_path):
         assert "| measured / bound | 1.25 | 1.25 |" in text
 
 
+def test_convolutional_networks_and_bundles_stand_in_the_results(tmp_path):
+    report = NETWORK | {"energy": NETWORK["energy"] | {"events": 1234.4, "ops": 2500.0,
+                                                       "memory": 9000.0}}
+    row = {"mode": "exact", "loss": None, "planes": 4, "steps": [4, 2],
+           "accuracy_calibration": 0.99, "accuracy_test": 0.98, "fetches": 5000.0,
+           "fetches_ratio": 2.5, "energy": 4000.0, "energy_ratio": 1.25}
+    bundled = {"samples": 1000, "rows": [row, row | {"mode": "collapse", "loss": 0.001}]}
+    for folder, content in (("maps", report), ("bundling", bundled)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "some-conv.json").write_text(json.dumps(content))
+    made, _ = results.sections(tmp_path)
+    line = made["maps"].splitlines()[-1]
+    for cell in ("some-conv, T = 4", "97.50 %", "0 of 1,234,567", "1,234", "250.0", "1.25",
+                 "2.5 (4.70 x)", "9.0 (3.40 x)"):
+        assert f"| {cell} |" in line
+    assert "some-conv, 1,000 samples:" in made["bundling"]
+    assert "| **exact** | **4** | **4 2** | **99.00 %** |" in made["bundling"]
+    assert "| collapse, loss 0.1% | 4 |" in made["bundling"]
+
+
 @pytest.mark.parametrize("file, names", [
-    ("docs/results.md", ("networks", "levels", "place", "peers", "presets")),
+    ("docs/results.md", ("networks", "maps", "bundling", "levels", "place", "peers", "presets")),
     ("README.md", ("networks",))])
 def test_documents_have_all_markers(file, names):
     replace_sections((ROOT / file).read_text(encoding="utf-8"), dict.fromkeys(names, "new"))
