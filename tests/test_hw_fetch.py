@@ -51,6 +51,8 @@ class Row:
         It is the last one that reads the input sample.
     needs
         Groups of planes, of all layers so far, that must be complete.
+    half
+        Half of the weight memory that its tile of weights comes to; None if it has come before.
     retires
         Groups of planes that this row's layer gives once this row's group has been counted.
     layer
@@ -63,6 +65,7 @@ class Row:
     last: bool
     releases: bool
     needs: int
+    half: int | None
     retires: int
     layer: int
 
@@ -131,6 +134,7 @@ def rows_of(rng: random.Random, p: CoreParameters, program: list[dict[str, Any]]
                     None if span["empty"] else
                     (span["weights"] + n * p.scan) % (1 << (p.weight_depth - 1).bit_length()),
                     mask_of(p, columns, planes), last, bool(ends and span["releases"]), needs,
+                    span["half"] if span["streamed"] and n == 0 else None,
                     next(left) if last else 0, number))
             group += span["ends_group"]
         assert next(left, None) is None
@@ -168,10 +172,12 @@ class Bench:
                  seed: int = 1, offers: Callable[[], bool] = lambda: True,
                  fills: Callable[[], bool] = lambda: True,
                  space: Callable[[], bool] = lambda: True,
+                 loads: Callable[[], bool] = lambda: True,
                  retires: Callable[[int], bool] = lambda quiet: True):
         rng = random.Random(seed)
         self.p, self.dut, self.program, self.samples = p, Fetcher(p), program, samples
-        self.offers, self.fills, self.space, self.retires = offers, fills, space, retires
+        self.offers, self.fills, self.space = offers, fills, space
+        self.loads, self.retires = loads, retires
         self.stride = rng.randrange(p.spike_depth)
         self.rows = rows_of(rng, p, program, samples=samples, stride=self.stride)
         # Mostly ones, so that what is not cleared shows; no two rows are alike.
@@ -180,6 +186,7 @@ class Bench:
                        for _ in range(1 << (p.spike_depth - 1).bit_length())]
         self.sent: list[int] = []             # cycle in which each row left the memory
         self.retired: list[int] = []          # cycle of each pulse
+        self.tiles: list[int] = []            # cycle in which each tile of weights was taken
 
     def allowed(self) -> int:
         """Return how many rows may have come by now, if none is in want of anything else."""
@@ -198,6 +205,9 @@ class Bench:
         taken = 0                             # layers
         filled = freed = 0                    # input samples
         ready = 0                             # groups that the neurons could retire now
+        # Tiles of weights come in order, each when the one before it in its half was taken.
+        halves = [row.half for row in rows if row.half is not None]
+        loaded, there = 0, [False, False]
         address, quiet, cycle = 0, 0, 0
         # What was seen in the cycles in which the rows under way left.
         past: deque[tuple[int, bool, int, int]] = deque(maxlen=LATENCY)
@@ -212,6 +222,7 @@ class Bench:
             ctx.set(dut.full, sum(1 << sample % 2 for sample in range(freed, filled)))
             ctx.set(dut.space, space)
             ctx.set(dut.retire, retire)
+            ctx.set(dut.tiles, there[0] | there[1] << 1)
             ctx.set(dut.row.as_value(), self.memory[address])
             take = ctx.get(dut.layer_take)
             sample = taken // len(self.program)
@@ -234,6 +245,14 @@ class Bench:
                     ready += rows[number].retires
             else:
                 assert not valid
+            if ctx.get(dut.take):
+                half = ctx.get(dut.take_half)
+                assert there[half] and half == halves[len(self.tiles)]
+                self.tiles.append(cycle)
+                there[half] = False
+            elif loaded < len(halves) and not there[halves[loaded]] and self.loads():
+                there[halves[loaded]] = True
+                loaded += 1
             address = ctx.get(dut.address)
             released = ctx.get(dut.release)
             past.append((address, space, released, len(self.retired)))
@@ -252,6 +271,11 @@ class Bench:
             cycle += 1
         assert not waiting
         assert freed == self.samples
+        # A tile of weights is taken after the last row before it, and its own rows come later.
+        begins = [number for number, row in enumerate(rows) if row.half is not None]
+        for tile, number in zip(self.tiles, begins, strict=True):
+            assert number == 0 or self.sent[number - 1] < tile
+            assert tile < self.sent[number]
         for _ in range(QUIET):
             ctx.set(dut.layer_valid, 0)
             assert not ctx.get(dut.valid)
@@ -270,7 +294,7 @@ class Bench:
         assert retired >= row.needs, row
 
 
-@pytest.mark.parametrize("seed", [81, 82, 83, 84])
+@pytest.mark.parametrize("seed", [81, 82, 83])
 @pytest.mark.parametrize("core", CORES)
 def test_rows_of_random_programs(core, seed):
     """Every row, of layers of all kinds, for several samples, with stalls on all sides.
@@ -282,10 +306,12 @@ def test_rows_of_random_programs(core, seed):
     rng = random.Random(seed)
     p = CORES[core]
     slow = rng.choice([0.05, 0.3, 1.0])       # neurons: many or few groups are owed
+    loads = rng.choice([0.02, 1.0])
     stalls = rng.choice([0.0, 0.3])
     bench = Bench(p, random_program(rng, p, 5), seed=seed,
                   offers=lambda: rng.random() >= stalls, fills=lambda: rng.random() < 0.1,
-                  space=lambda: rng.random() >= stalls, retires=lambda quiet: rng.random() < slow)
+                  space=lambda: rng.random() >= stalls, loads=lambda: rng.random() < loads,
+                  retires=lambda quiet: rng.random() < slow)
     bench.run()
     assert len({row.layer for row in bench.rows}) == 15
 
@@ -412,3 +438,26 @@ def test_no_sample_without_its_buffer():
     bench = Bench(p, program, samples=4, fills=lambda: next(fills, False)).run()
     for sample in range(4):
         assert 0 < bench.sent[2 * sample] - (sample + 1) * 61 < 15
+
+
+def test_a_tile_waits_for_its_weights():
+    """Its first row leaves in the cycle after it has taken them; other rows do not wait."""
+    p = CORES["one plane"]
+    loads = iter(([False] * 40 + [True]) * 5)
+    program = [still(p) | {
+        "last_tile": 4, "last_group": 2, "last_line": 1, "streamed": 1, "half": 1, "input": 1,
+        "release": 1, "last": 1, "gives": 3, "pending": 1}]
+    bench = Bench(p, program, samples=1, loads=lambda: next(loads, False)).run()
+    # They are there in the cycle after they were loaded.
+    assert bench.tiles == [41 + 42 * tile for tile in range(5)]
+    assert bench.sent == [tile + 1 + n for tile in bench.tiles for n in range(6)]
+
+
+def test_weights_that_are_there_cost_a_cycle():
+    p = CORES["one plane"]
+    program = [still(p) | {
+        "last_tile": 4, "last_group": 5, "streamed": 1, "input": 1, "release": 1, "last": 1,
+        "gives": 6, "pending": 1}]
+    bench = Bench(p, program, samples=1).run()
+    steps = [after - row for row, after in zip(bench.sent, bench.sent[1:], strict=False)]
+    assert steps == ([1] * 5 + [2]) * 4 + [1] * 5
