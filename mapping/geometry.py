@@ -36,6 +36,8 @@ class Kernel:
         that number below its own place among the outputs; 0: all of them.
     shared : :class:`bool`
         All pixels of the kernel have the same weights.
+    lines : :class:`int`
+        Lines of the sources that are read: those that fill no window of a sum are not.
     """
 
     weights: np.ndarray
@@ -44,6 +46,7 @@ class Kernel:
     pool: tuple[int, int]
     local: int
     shared: bool
+    lines: int
 
 
 def kernel_of(layer: Layer, sources: list[SpikeMap]) -> Kernel:
@@ -51,7 +54,8 @@ def kernel_of(layer: Layer, sources: list[SpikeMap]) -> Kernel:
     channels = sum(source.channels for source in sources)
     if isinstance(layer, MergeLayer):
         conv = layer.as_conv(sources[0].channels)
-        return Kernel(conv.weights, (1, 1), (0, 0), (1, 1), local=1, shared=False)
+        return Kernel(conv.weights, (1, 1), (0, 0), (1, 1), local=1, shared=False,
+                      lines=sources[0].height)
     down, across = layer.sum_pool
     if isinstance(layer, DenseLayer):
         height, width = sources[0].height // down, sources[0].width // across
@@ -60,14 +64,15 @@ def kernel_of(layer: Layer, sources: list[SpikeMap]) -> Kernel:
     else:
         weights, local = _ungrouped(layer), 0
         # Groups of one output each, and of as many inputs: the depthwise case and its kin.
-        if layer.groups > 1 and layer.outputs == layer.groups * layer.weights.shape[1]:
+        if len(sources) == 1 and layer.groups > 1 and (
+                layer.outputs == layer.groups * layer.weights.shape[1]):
             local = layer.weights.shape[1]
         stride = layer.stride[0] * down, layer.stride[1] * across
         padding = layer.padding[0] * down, layer.padding[1] * across
         pool = layer.pool
     shared = (down, across) != (1, 1) and weights.shape[2:] == (1, 1)
     return Kernel(weights.repeat(down, axis=2).repeat(across, axis=3), stride, padding, pool,
-                  local, shared)
+                  local, shared, sources[0].height // down * down)
 
 
 def _ungrouped(layer: ConvLayer) -> np.ndarray:
@@ -181,7 +186,7 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
     parts, part, tile_x = len(sources), dict.fromkeys(("x", "far", "weights"), 0), 0
     shared = kernel.shared and len(sources) == 1 and place == 1 and pixel_columns > 0
     local  = (kernel.local and pixels == 1 and number == 1 and pixel_columns > 0 and
-              p.lanes % max(kernel.local, p.banks) == 0 and kernel.local <= p.lanes and
+              p.lanes % kernel.local == 0 and source.pixel % p.lanes == 0 and
               1 in (len(sources), width))
     if local:
         columns, tile_x = p.tile_columns, p.tile_columns
@@ -196,7 +201,7 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
     part["weights"] = 0 if shared else columns
     line_weights = 0 if shared else parts * columns
     lines = height
-    pitch, size = source.pitch, source.height * source.pitch
+    pitch, size = source.pitch, kernel.lines * source.pitch
     line_columns = source.line_columns(p.banks)
     if lines > 1 and not shared and (parts, columns, begin) == (1, pitch, 0) and (
             kernel.padding[0] == 0 and output.height == output.width == 1 and

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.parameters import CoreParameters
-from hw.shapes import LEVEL_WIDTH, MAP_WIDTH, PLANE_WIDTH, POOL_WIDTH, TILE_WIDTH
+from hw.shapes import LEVEL_WIDTH, MAP_WIDTH, PLANE_WIDTH, POOL_WIDTH, STEP_WIDTH, TILE_WIDTH
 from hw.weight_loader import ROW_WIDTH
 from mapping.errors import MappingError
 from mapping.geometry import Kernel, Walk, kernel_of, phases, walk
@@ -161,13 +161,17 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
     _need("network", f"rows of spikes (spike_depth; 2 x {source.rows * source.groups} for the "
           f"input, the rest for the spikes of hidden layers)", used["spikes"], p.spike_depth)
 
+    planes = source.steps * len(source.coding)
+    _need("network", "planes of an input sample", planes, 1 << STEP_WIDTH)
+    beats = ceil_div(source.columns * p.banks, p.lanes)
+    _need("network", "beats of a plane of the input", beats, 1 << TILE_WIDTH)
+
     layers: list[LayerPlan] = []
     for number in range(len(network.layers)):
         layers.append(_plan_layer(network, number, p, maps, layers, used))
     assert layers[last].readout is not None
     layers = _place_weights(layers, p, used)
-    return Plan(p, tuple(layers), source, source.rows * source.groups,
-                ceil_div(source.columns * p.banks, p.lanes), used)
+    return Plan(p, tuple(layers), source, source.rows * source.groups, beats, used)
 
 
 def layer_name(network: IntegerNetwork, number: int) -> str:

@@ -198,7 +198,7 @@ def _fetch_layer(plan: Plan, number: int, *, last: bool) -> list[int]:
     # What a layer waits for: the groups of the layer before, or that nothing is owed.
     pending = 1 if where.whole or read < 0 else plan.layers[read].output_groups
     layers = enumerate(plan.layers)
-    return _words(FetchLayer(plan.parameters), {
+    return _words(where.name, FetchLayer(plan.parameters), {
         **where.walk.loops,
         **({"tile_weights": half} if where.streamed else {}),
         "source": source.base, "group_rows": source.rows, "planes": source.last_planes,
@@ -214,7 +214,7 @@ def _fetch_layer(plan: Plan, number: int, *, last: bool) -> list[int]:
 def _fire_layer(plan: Plan, layer: NeuronLayer, where: LayerPlan, *,
                 last: bool) -> list[int]:
     loops, output = where.walk.loops, where.output
-    return _words(FireLayer(plan.parameters), {
+    return _words(where.name, FireLayer(plan.parameters), {
         **{name: loops[name] for name in ("last_tile", "last_y", "last_x", "last_pool_y",
                                           "last_pool_x")},
         "last_visit": where.last_visits - 1,
@@ -232,14 +232,21 @@ def _fire_layer(plan: Plan, layer: NeuronLayer, where: LayerPlan, *,
     })
 
 
-def _words(layout, fields: dict) -> list[int]:
-    """Return a layer as words of the program."""
+def _words(where: str, layout, fields: dict) -> list[int]:
+    """Return a layer as words of the program; a number that its field can't hold is refused."""
     values = {}
     for name, value in fields.items():
         shape = Shape.cast(layout[name].shape)
-        # Steps of addresses wrap around with the addresses.
-        wraps = name.endswith("_weights") and isinstance(value, int)
-        values[name] = value & (1 << shape.width) - 1 if wraps else value
+        values[name] = value
+        if name.endswith("_weights"):
+            # Steps of addresses wrap around with the addresses.
+            values[name] = int(value) & (1 << shape.width) - 1
+        elif not isinstance(value, list):
+            low, high = -(1 << shape.width - 1) if shape.signed else 0, (1 << shape.width) - 1
+            high >>= shape.signed
+            if not low <= value <= high:
+                raise MappingError(where, f"program field {name}", int(value),
+                                   high if value > high else low)
     bits = layout.const(values).as_bits()
     return [bits >> n * PROGRAM_WIDTH & (1 << PROGRAM_WIDTH) - 1
             for n in range(program_words(layout))]

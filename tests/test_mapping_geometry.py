@@ -358,10 +358,6 @@ KINDS: list[Callable[[Draw], IntegerNetwork]] = [
     whole_lines, sources, groups_of_sources, merges]
 
 
-#: Kinds of which some are walked wrongly, see FOUND.
-FAULTY = {"depthwise", "sum_pool", "groups_of_sources"}
-
-
 def networks(kind: Callable[[Draw], IntegerNetwork], core: str,
              ) -> Iterator[tuple[IntegerNetwork, np.random.Generator]]:
     """Yield the networks of a kind for a core."""
@@ -371,9 +367,7 @@ def networks(kind: Callable[[Draw], IntegerNetwork], core: str,
 
 
 @pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("kind", [pytest.param(
-    kind, id=kind.__name__, marks=[pytest.mark.xfail(reason="see FOUND")]
-    if kind.__name__ in FAULTY else []) for kind in KINDS])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_counts(kind, core):
     """Each neuron once, with the counts that its weights and its place say."""
     print(f"seed {SEED}")
@@ -437,7 +431,6 @@ FOUND = {
 
 
 @pytest.mark.parametrize("name", FOUND)
-@pytest.mark.xfail(strict=True, reason="walked wrongly, but not refused")
 def test_found(name):
     core, network = FOUND[name]
     for seed in range(8):

@@ -17,7 +17,14 @@ from mapping import geometry, maps, plan, program
 from mapping.errors import MappingError
 from mapping.plan import make_plan
 from mapping.program import compile_network
-from model.network import MAX_LEVELS, Merge, MergeLayer, Readout, level_weights
+from model.network import (
+    MAX_LEVELS,
+    InputCoding,
+    Merge,
+    MergeLayer,
+    Readout,
+    level_weights,
+)
 from tests.option_networks import average, conv, dense
 from tests.option_networks import network as of_maps
 from tests.small_networks import changed, network
@@ -221,6 +228,19 @@ CASES = {
                 dense(2, 2, signed=True, sources=(-1,)), MergeLayer(Merge.ADD, (0, 1))), DEEP,
         "layer 1 (2-2)", "planes of its spikes, worth (1, -1), that are none of those of the "
         "layers that it is read with, worth (4, 2, 1)", 2, 0),
+    "planes of a sample": (            # two bits in each of 4,096 steps
+        of_maps((2, 1, 1), dense(2, 2, readout=Readout.LAST), timesteps=4096,
+                input=InputCoding.SAMPLES, input_bits=2), replace(DEEP, spike_depth=1 << 15),
+        "network", "planes of an input sample", 8192, 4096),
+    "beats of a plane": (
+        of_maps((4097, 1, 1), dense(4097, 1, readout=Readout.LAST)),
+        CoreParameters(banks=1, lanes=1, neurons=1, scan=1, spike_depth=1 << 14,
+                       weight_depth=1 << 14, count_width=16),
+        "network", "beats of a plane of the input", 4097, 4096),
+    "padding of many lines": (         # six windows of 146 lines above the map
+        of_maps((2, 146, 10), conv(2, 2, (7, 1), sum_pool=(146, 1), padding=(6, 0))),
+        CoreParameters(banks=2, lanes=4, neurons=2, scan=8, spike_depth=512, weight_depth=4096),
+        "layer 0 (2x146x10-2x7x10)", "program field line", -8760, -8192),
     "summed readout": (                # 16 steps of -512
         changed(network(3, 2, timesteps=16, gain=3, membrane_bits=10), 0, readout=Readout.SUM),
         replace(CORE, spike_depth=64),
