@@ -234,12 +234,14 @@ CASES = {
         "network", "planes of an input sample", 8192, 4096),
     "beats of a plane": (
         of_maps((4097, 1, 1), dense(4097, 1, readout=Readout.LAST)),
-        CoreParameters(banks=1, lanes=1, neurons=1, scan=1, spike_depth=1 << 14,
+        CoreParameters(banks=1, lanes=1, neurons=1, scan=1, spike_depth=1 << 15,
                        weight_depth=1 << 14, count_width=16),
         "network", "beats of a plane of the input", 4097, 4096),
     "padding of many lines": (         # six windows of 146 lines above the map
-        of_maps((2, 146, 10), conv(2, 2, (7, 1), sum_pool=(146, 1), padding=(6, 0))),
-        CoreParameters(banks=2, lanes=4, neurons=2, scan=8, spike_depth=512, weight_depth=4096),
+        of_maps((2, 146, 10), conv(2, 2, (7, 1), sum_pool=(146, 1), padding=(6, 0)),
+                timesteps=1),
+        CoreParameters(banks=2, lanes=4, neurons=2, scan=8, spike_depth=512, weight_depth=4096,
+                       count_width=12),
         "layer 0 (2x146x10-2x7x10)", "program field line", -8760, -8192),
     "summed readout": (                # 16 steps of -512
         changed(network(3, 2, timesteps=16, gain=3, membrane_bits=10), 0, readout=Readout.SUM),
