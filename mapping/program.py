@@ -245,8 +245,8 @@ def _words(where: str, layout, fields: dict) -> list[int]:
             low, high = -(1 << shape.width - 1) if shape.signed else 0, (1 << shape.width) - 1
             high >>= shape.signed
             if not low <= value <= high:
-                raise MappingError(where, f"program field {name}", int(value),
-                                   high if value > high else low)
+                raise MappingError(where, f"magnitude of the program's field {name}",
+                                   abs(int(value)), high if value > high else -low)
     bits = layout.const(values).as_bits()
     return [bits >> n * PROGRAM_WIDTH & (1 << PROGRAM_WIDTH) - 1
             for n in range(program_words(layout))]

@@ -242,7 +242,7 @@ CASES = {
                 timesteps=1),
         CoreParameters(banks=2, lanes=4, neurons=2, scan=8, spike_depth=512, weight_depth=4096,
                        count_width=12),
-        "layer 0 (2x146x10-2x7x10)", "program field line", -8760, -8192),
+        "layer 0 (2x146x10-2x7x10)", "magnitude of the program's field line", 8760, 8192),
     "summed readout": (                # 16 steps of -512
         changed(network(3, 2, timesteps=16, gain=3, membrane_bits=10), 0, readout=Readout.SUM),
         replace(CORE, spike_depth=64),
