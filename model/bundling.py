@@ -19,6 +19,7 @@ sums: the exact bundle has saved them already, and at no loss.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from model.network import (
     NetworkError,
     NeuronLayer,
 )
+
+if TYPE_CHECKING:
+    from model.golden import Trace
 
 __all__ = ["Bundled", "collapse", "measure", "search"]
 
@@ -140,8 +144,8 @@ class Bundled:
         return self.costs.total("memory")
 
 
-def measure(network: IntegerNetwork, inputs: np.ndarray, labels: np.ndarray, bundle: int = 1,
-            ) -> Bundled:
+def measure(network: IntegerNetwork, inputs: np.ndarray, labels: np.ndarray, bundle: int = 1, *,
+            trace: "Trace | None" = None) -> Bundled:
     """Run a network on samples, and count what it fetches.
 
     Parameters
@@ -152,10 +156,13 @@ def measure(network: IntegerNetwork, inputs: np.ndarray, labels: np.ndarray, bun
         Their classes.
     bundle
         Bit planes that share an event.
+    trace
+        What the golden executor gives for them, if it is known.
     """
-    from model.golden import execute
+    if trace is None:
+        from model.golden import execute
 
-    trace = execute(network, inputs)
+        trace = execute(network, inputs)
     return Bundled(network, bundle, float(np.mean(trace.classes == labels)),
                    energy(network, inputs, trace, bundle=bundle))
 

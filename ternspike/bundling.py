@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from model.bundling import Bundled, measure, search
 from model.data import Dataset
 from model.network import IntegerNetwork
-from ternspike.samples import Samples, test_samples
+from ternspike.samples import test_samples
 
 __all__ = ["BUNDLES", "Row", "bundling", "summarise_bundling"]
 
@@ -54,29 +55,26 @@ def bundling(
     DataError
         If the samples do not suit the network.
     """
+    from model.golden import execute
+
     count = min(count, len(dataset.train_x))
     training = replace(dataset, test_x=dataset.train_x, test_y=dataset.train_y)
     known = test_samples(network, training, count, seed)
     test = test_samples(network, dataset, min(count, len(dataset.test_x)), seed)
 
-    def row(loss: float | None, bundle: int) -> Row:
-        if loss is None:
-            found = measure(network, known.inputs, known.labels, bundle)
-        else:
-            def report(done: int, total: int) -> None:
-                if progress is not None:
-                    progress(f"Loss {loss:.2%}, {bundle} planes", done, total)
+    def rows(loss: float | None, found: IntegerNetwork) -> list[Row]:
+        traces = [execute(found, each.inputs) for each in (known, test)]
+        return [Row(loss, *(measure(found, each.inputs, each.labels, bundle, trace=trace)
+                            for each, trace in zip((known, test), traces, strict=True)))
+                for bundle in BUNDLES]
 
-            found = search(network, known.inputs, known.labels, loss, bundle=bundle,
-                           progress=report)
-        return Row(loss, found, _measured(found, test))
-
-    return [row(loss, bundle) for loss in (None, *losses) for bundle in BUNDLES]
-
-
-def _measured(found: Bundled, samples: Samples) -> Bundled:
-    """Return what a network does with the test samples."""
-    return measure(found.network, samples.inputs, samples.labels, found.bundle)
+    table = rows(None, network)
+    for loss in losses:
+        # What is best for a core that takes several planes at once is good for one that does not.
+        found = search(network, known.inputs, known.labels, loss, bundle=BUNDLES[-1],
+                       progress=progress and partial(progress, f"Loss {loss:.2%}"))
+        table += rows(loss, found.network)
+    return table
 
 
 def summarise_bundling(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -91,7 +89,7 @@ def summarise_bundling(rows: Sequence[Row]) -> list[dict[str, Any]]:
         "accuracy_calibration": row.calibration.accuracy,
         "accuracy_test": row.test.accuracy,
         "fetches": row.test.fetches,
-        "fetches_ratio": first.fetches / row.test.fetches if row.test.fetches else None,
+        "fetches_ratio": first.fetches / max(row.test.fetches, 1),
         "energy": row.test.energy,
         "energy_ratio": first.energy / row.test.energy,
     } for row in rows]

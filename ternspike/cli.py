@@ -189,7 +189,7 @@ def bundle(
         help="What the accuracy on training samples may fall by; may be given several times. "
              "Default: 0.001 and 0.01.")] = None,
     samples: Annotated[int, typer.Option(
-        "--samples", min=1, help="Training samples, and test samples, at most.")] = 1000,
+        "--samples", min=1, help="Training samples, and test samples, at most.")] = 500,
     output: Annotated[Path | None, typer.Option(
         "--output", "-o", metavar="FILE", show_default=False,
         help="Write the network that the last loss allows.")] = None,

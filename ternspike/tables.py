@@ -64,14 +64,14 @@ def bundling(summary: Mapping[str, Any]) -> None:
     """Print what bundling over time saves."""
     rows = [
         (_bundle(row), str(row["planes"]), " ".join(map(str, row["steps"])),
-         f"{row['accuracy_calibration']:.2%}", f"{row['accuracy_test']:.2%}",
-         f"{row['fetches']:,.0f}", _times(row["fetches_ratio"]),
-         f"{row['energy'] / 1000:,.2f}", _times(row["energy_ratio"]))
+         f"{row['accuracy_calibration']:.1%}", f"{row['accuracy_test']:.1%}",
+         f"{row['fetches'] / 1000:,.1f}", f"{row['fetches_ratio']:.2f}",
+         f"{row['energy'] / 1000:,.1f}", f"{row['energy_ratio']:.2f}")
         for row in summary["rows"]
     ]
     show(f"{summary['arch']}, T = {summary['timesteps']}; means of up to {summary['samples']:,} "
          f"test samples of {summary['dataset']}", rows,
-         ("bundling", "planes", "steps", "training", "test", "fetches", "", "nJ", ""))
+         ("bundling", "P", "steps", "known", "test", "k fetch", "less", "nJ", "less"))
 
 
 def info(summary: Mapping[str, Any]) -> None:
@@ -126,11 +126,7 @@ def _bundle(row: Mapping[str, Any]) -> str:
     """Return what a way to bundle is called."""
     if row["mode"] == "exact":
         return "none" if row["planes"] == 1 else "exact"
-    return f"{row['loss']:.1%} loss"
-
-
-def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"1/{ratio:.2f}"
+    return f"<= {row['loss']:.1%}"
 
 
 def _counts(z_max: int, signed: bool = False) -> str:

@@ -220,6 +220,26 @@ def test_estimate(ternspike, network_file, tmp_path):
     assert len(summary["layers"]) == 2
 
 
+def test_bundle(ternspike, network_file, tmp_path):
+    numbers, output = tmp_path / "bundle.json", tmp_path / "collapsed.safetensors"
+    code, out, _ = ternspike("bundle", network_file, "--samples", 60, "--loss", 0, "--loss", 1,
+                             "--json", numbers, "-o", output)
+    assert code == 0
+    for name in ("none", "exact", "<= 0.0%", "<= 100.0%"):
+        assert name in out
+    rows = json.loads(numbers.read_text())["rows"]
+    assert [(row["mode"], row["planes"]) for row in rows] == [
+        (mode, planes) for mode in ("exact", "collapse", "collapse") for planes in (1, 2, 4)]
+    assert rows[0]["fetches_ratio"] == 1 < rows[1]["fetches_ratio"] < rows[2]["fetches_ratio"]
+    assert [row["loss"] for row in rows] == [None] * 3 + [0.0] * 3 + [1.0] * 3
+    for row in rows[3:6]:
+        assert row["accuracy_calibration"] >= rows[0]["accuracy_calibration"]
+    # Whatever the loss may be, steps are saved.
+    collapsed = IntegerNetwork.load(output)
+    assert [collapsed.steps(number) for number in (0, 1)] == rows[-1]["steps"] == [1, 1]
+    assert rows[-1]["energy"] < rows[2]["energy"]
+
+
 def test_estimate_without_data(ternspike, tmp_path):
     path = tmp_path / "net.safetensors"
     random_network(inputs=784, dataset="mnist").save(path)
