@@ -75,7 +75,7 @@ def leftovers(folder):
 
 # Help
 
-@pytest.mark.parametrize("command", ["demo", "train", "simulate", "estimate", "info", "verilog"])
+@pytest.mark.parametrize("command", ["demo", "train", "simulate", "estimate", "bundle", "info", "verilog"])
 def test_help(ternspike, command):
     code, out, _ = ternspike(command, "--help")
     assert code == 0
@@ -434,6 +434,7 @@ def test_network_that_names_no_data_set(ternspike, tmp_path):
 
 @pytest.mark.parametrize("command", [
     ("train", "-o"), ("train", "-o", "net", "--json"), ("info", "net", "--json"),
+    ("bundle", "net", "-o"), ("bundle", "net", "--json"),
     ("estimate", "net", "--json"), ("simulate", "net", "--dump"), ("simulate", "net", "--waves"),
     ("simulate", "net", "--report"), ("verilog", "-o"),
 ])
