@@ -20,7 +20,8 @@ class RowQueue(wiring.Component):
     depth : :class:`int`
         Entries of the memory, a power of two. It holds one less, and one more waits behind it.
     margin : :class:`int`
-        Entries that may still be written after ``space`` fell.
+        Entries that were free a cycle before ``space`` is seen; what is written in that cycle and
+        in this one is not counted yet.
 
     Members
     -------

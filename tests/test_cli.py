@@ -75,7 +75,8 @@ def leftovers(folder):
 
 # Help
 
-@pytest.mark.parametrize("command", ["demo", "train", "simulate", "estimate", "bundle", "info", "verilog"])
+@pytest.mark.parametrize("command", [
+    "demo", "train", "simulate", "estimate", "bundle", "info", "verilog"])
 def test_help(ternspike, command):
     code, out, _ = ternspike(command, "--help")
     assert code == 0

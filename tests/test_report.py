@@ -196,6 +196,9 @@ def test_summary_has_what_is_promised():
         assert content["energy"][key] > 0
     assert content["core"]["name"] == "medium" and content["core"]["banks"] == 16
     assert content["seed"] == 7
+    bundles = content["bundling"]["rows"]
+    assert [row["planes"] for row in bundles] == [1, 2, 4]
+    assert bundles[0]["fetches_ratio"] == 1 < bundles[1]["fetches_ratio"]
     assert len(content["layers"]) == 2
 
 
@@ -208,7 +211,7 @@ def render(made):
 def test_page_holds_all_it_shows():
     page = render(evaluation())
     assert not re.search(r"<script|<link|src=\"(?!data:)|url\(|https?:", page)
-    assert page.count("<h2>") == 7
+    assert page.count("<h2>") == 8
     assert "Bit for bit the golden model" in page
     assert "make demo" in page
 
