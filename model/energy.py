@@ -67,7 +67,7 @@ from model.network_format import stored_arrays
 if TYPE_CHECKING:
     from model.golden import Trace
 
-__all__ = ["EnergyReport", "LayerEnergy", "energy"]
+__all__ = ["EnergyReport", "LayerEnergy", "energy", "layer_energy"]
 
 # Energy of an operation in 45 nm, pJ (Horowitz, "Computing's energy problem", ISSCC 2014).
 ADD_FP32, MUL_FP32 = 0.9, 3.7
@@ -239,7 +239,7 @@ def energy(
     for number, rate in enumerate(reference):
         activities[number] = activities[number].at(rate)
     layers = [
-        _layer_energy(network, number, source_of(network, number, activities, inputs),
+        layer_energy(network, number, source_of(network, number, activities, inputs),
                       activities.get(number), trace.spikes[number] if number < spiking else None)
         for number in range(len(network.layers))
     ]
@@ -327,7 +327,7 @@ class _Size:
         return _address_bits(self.outputs) + _plane_bits(self.planes)
 
 
-def _layer_energy(
+def layer_energy(
     network: IntegerNetwork, number: int, source: Source, activity: Activity | None,
     spikes: np.ndarray | None,
 ) -> LayerEnergy:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.energy import EnergyReport, _layer_energy
+from model.energy import EnergyReport, layer_energy
 from model.events import Activity, activity_of, source_of
 from model.network import InputCoding, IntegerNetwork
 
@@ -93,7 +93,7 @@ def energy_of(
     layers = []
     for number in range(len(network.layers)):
         source = source_of(network, number, activities, inputs)
-        energy = _layer_energy(network, number, source, activities.get(number), None)
+        energy = layer_energy(network, number, source, activities.get(number), None)
         if number < len(activity):
             fired, sizes = activity[number], _values(network, number) * len(inputs)
             energy = replace(energy, spike_rate=fired.spikes / sizes,
