@@ -25,8 +25,8 @@ from model.network import (
     level_weights,
 )
 
-__all__ = ["CORES", "PAIRS", "candidate", "drawn", "fits", "networks", "random_network",
-           "random_samples"]
+__all__ = ["CORES", "PAIRS", "any_network", "any_samples", "candidate", "drawn", "fits", "networks",
+           "random_network", "random_samples"]
 
 #: Small cores, odd in different ways: several planes at once, an odd number of banks, as many lanes
 #: as banks, one unit for all lanes, visits that are no power of two, one port for the weights, and
@@ -429,9 +429,10 @@ def _shape(layer: Layer, sources: list[_Map]) -> tuple[int, int, int]:
     return layer.outputs, height, width
 
 
-def random_samples(rng: random.Random, network: IntegerNetwork) -> np.ndarray:
-    """Return one to three samples: random ones of some density, all zero or all at one end."""
-    count = rng.randint(1, 3)
+def random_samples(rng: random.Random, network: IntegerNetwork, count: int | None = None,
+                   ) -> np.ndarray:
+    """Return some samples: random ones of some density, all zero or all at one end."""
+    count = count or rng.randint(1, 3)
     shape = ((count, network.inputs) if network.input is InputCoding.STATIC
              else (count, network.timesteps, network.inputs))
     arrays = np.random.default_rng(rng.getrandbits(64))
@@ -440,6 +441,16 @@ def random_samples(rng: random.Random, network: IntegerNetwork) -> np.ndarray:
     if density == 1.0:
         values[:] = rng.choice([network.input_max, network.input_min])
     return np.where(arrays.random(shape) < density, values, 0).astype(np.int16)
+
+
+def any_network(seed: int) -> IntegerNetwork:
+    """Return a network that need not fit a core; the same for the same seed."""
+    return candidate(random.Random(seed), list(CORES.values()))
+
+
+def any_samples(network: IntegerNetwork, count: int, seed: int) -> np.ndarray:
+    """Return samples; the same for the same seed."""
+    return random_samples(random.Random(seed), network, count)
 
 
 def drawn(cores: Sequence[str], count: int, seed: int, *, most: int = 5,

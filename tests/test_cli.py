@@ -298,7 +298,7 @@ def test_parts_of_the_samples_change_nothing(ternspike, network_file, tmp_path, 
     """Neither the numbers nor the page nor the dump: not even the cycles."""
     made = []
     values = 3 * 12 + 3 * 10
-    for most in (values, 3 * values, 1 << 24):
+    for most in (values, 3 * values, evaluation.SIMULATED_VALUES):
         monkeypatch.setattr(evaluation, "SIMULATED_VALUES", most)
         monkeypatch.setattr(evaluation, "PREDICTED_VALUES", 64 * most)
         dump, numbers, page = (tmp_path / f"{most}.{end}" for end in ("npz", "json", "html"))

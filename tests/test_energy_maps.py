@@ -18,7 +18,7 @@ from model.network import (
     Readout,
     level_planes,
 )
-from tests.map_networks import map_network, map_samples
+from tests.networks import any_network, any_samples
 from tests.plain_network import each_pool, plain_current
 
 
@@ -42,8 +42,8 @@ def meetings(layer, events, every):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_events_meet_weights_one_by_one(seed):
-    network = map_network(seed)
-    inputs = map_samples(network, 3, seed)
+    network = any_network(seed)
+    inputs = any_samples(network, 3, seed)
     trace = execute(network, inputs)
     found = energy(network, inputs, trace)
     static = network.input is InputCoding.STATIC

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from model import golden
 from model.golden import execute
 from model.network import ConvLayer, InputCoding, IntegerNetwork, Readout
-from tests.map_networks import map_network, map_samples
+from tests.networks import any_network, any_samples
 from tests.plain_network import plain
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_equals_the_plain_equations(seed):
-    network = map_network(seed)
-    inputs = map_samples(network, 2, seed)
+    network = any_network(seed)
+    inputs = any_samples(network, 2, seed)
     trace = execute(network, inputs)
     for n, sample in enumerate(inputs.tolist()):
         spikes, membranes, result = plain(network, sample)
@@ -28,8 +28,8 @@ def test_equals_the_plain_equations(seed):
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_stays_within_the_proven_bounds(seed):
-    network = map_network(seed)
-    trace = execute(network, map_samples(network, 10, seed))
+    network = any_network(seed)
+    trace = execute(network, any_samples(network, 10, seed))
     for number, membranes in enumerate(trace.membranes):
         bounds = network.bounds(number)
         if not bounds.saturates:
@@ -40,8 +40,8 @@ def test_stays_within_the_proven_bounds(seed):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_small_batches_and_small_parts_change_nothing(seed, monkeypatch):
-    network = map_network(seed)
-    inputs = map_samples(network, 5, seed)
+    network = any_network(seed)
+    inputs = any_samples(network, 5, seed)
     whole = execute(network, inputs)
     monkeypatch.setattr(golden, "MAX_VALUES", 300)
     parts = execute(network, inputs)
@@ -52,8 +52,8 @@ def test_small_batches_and_small_parts_change_nothing(seed, monkeypatch):
 
 
 def test_types_and_shapes_are_those_of_the_layers():
-    network = map_network(3)
-    trace = execute(network, map_samples(network, 2, 1))
+    network = any_network(4)
+    trace = execute(network, any_samples(network, 2, 1))
     assert len(trace.spikes) == len(network.layers) - 1 > 0
     for number, spikes in enumerate(trace.spikes):
         assert spikes.dtype == (np.int8 if network.layers[number].signed else np.uint8)

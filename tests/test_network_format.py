@@ -25,7 +25,7 @@ from model.network import (
     Reset,
 )
 from model.network_format import encode, pack_trits, unpack_trits
-from tests.map_networks import map_network
+from tests.networks import any_network
 
 LAYER: dict[str, Any] = dict(
     weights=np.array([[1, 0, -1], [0, 1, 1]]), gain_plus=np.array([3, 4]),
@@ -101,7 +101,7 @@ def test_round_trip_is_exact_and_deterministic(tmp_path, static):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_round_trip_of_networks_of_maps(tmp_path, seed):
-    net = convolutions() if not seed else map_network(seed)
+    net = convolutions() if not seed else any_network(seed)
     net.save(tmp_path / "net.safetensors")
     loaded = IntegerNetwork.load(tmp_path / "net.safetensors")
     assert_same(loaded, net)

@@ -26,7 +26,7 @@ from model.network import (
     level_planes,
     level_weights,
 )
-from tests.map_networks import map_network
+from tests.networks import any_network
 
 
 def arrays(*shape: int) -> dict[str, Any]:
@@ -340,7 +340,7 @@ def test_bounds_know_the_range_of_their_sources():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_networks_survive_pickling(seed):
-    net = map_network(seed)
+    net = any_network(seed)
     clone = pickle.loads(pickle.dumps(net))
     for name in ("input", "input_bits", "timesteps", "input_shape", "input_signed"):
         assert getattr(clone, name) == getattr(net, name)
