@@ -52,7 +52,7 @@ def test_small_batches_and_small_parts_change_nothing(seed, monkeypatch):
 
 
 def test_types_and_shapes_are_those_of_the_layers():
-    network = any_network(4)
+    network = any_network(9)
     trace = execute(network, any_samples(network, 2, 1))
     assert len(trace.spikes) == len(network.layers) - 1 > 0
     for number, spikes in enumerate(trace.spikes):
