@@ -4,10 +4,6 @@ A tile is what the lanes of a core hold at once: channels of one output pixel, o
 fewer channels than there are lanes, several neighbouring pixels of the output. A core reads whole
 columns of ``banks`` bits. Where a column holds several pixels of the source, output pixels that
 begin in the middle of one need weights of their own; they are further tiles, the *phases*.
-
-A dense layer is a convolution whose kernel is its whole source. Sums over windows of the source
-(average pooling) are a larger kernel with equal weights, or, where nothing else is summed, the same
-weights for every pixel.
 """
 from dataclasses import dataclass
 from math import gcd
@@ -15,73 +11,10 @@ from math import gcd
 import numpy as np
 
 from hw.parameters import CoreParameters
+from mapping.kernel import Kernel
 from mapping.maps import SpikeMap, ceil_div
-from model.network import ConvLayer, DenseLayer, Layer, MergeLayer
 
-__all__ = ["Kernel", "Walk", "kernel_of", "phases", "walk"]
-
-
-@dataclass(frozen=True, eq=False)
-class Kernel:
-    """A layer as a convolution over its sources as they are stored.
-
-    Attributes
-    ----------
-    weights : :class:`numpy.ndarray`
-        int8 ``(outputs, channels of all sources, height, width)``.
-    stride, padding, pool : pairs of :class:`int`
-        Vertical and horizontal; ``pool`` is the window of max pooling.
-    local : :class:`int`
-        An output channel reads as many channels of each source, beginning with the multiple of
-        that number below its own place among the outputs; 0: all of them.
-    shared : :class:`bool`
-        All pixels of the kernel have the same weights.
-    lines : :class:`int`
-        Lines of the sources that are read: those that fill no window of a sum are not.
-    """
-
-    weights: np.ndarray
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    pool: tuple[int, int]
-    local: int
-    shared: bool
-    lines: int
-
-
-def kernel_of(layer: Layer, sources: list[SpikeMap]) -> Kernel:
-    """Return a layer as a convolution over its sources."""
-    channels = sum(source.channels for source in sources)
-    if isinstance(layer, MergeLayer):
-        conv = layer.as_conv(sources[0].channels)
-        return Kernel(conv.weights, (1, 1), (0, 0), (1, 1), local=1, shared=False,
-                      lines=sources[0].height)
-    down, across = layer.sum_pool
-    if isinstance(layer, DenseLayer):
-        height, width = sources[0].height // down, sources[0].width // across
-        weights = layer.weights.reshape(layer.outputs, channels, height, width)
-        stride, padding, pool, local = (1, 1), (0, 0), (1, 1), 0
-    else:
-        weights, local = _ungrouped(layer), 0
-        # Groups of one output each, and of as many inputs: the depthwise case and its kin.
-        if len(sources) == 1 and layer.groups > 1 and (
-                layer.outputs == layer.groups * layer.weights.shape[1]):
-            local = layer.weights.shape[1]
-        stride = layer.stride[0] * down, layer.stride[1] * across
-        padding = layer.padding[0] * down, layer.padding[1] * across
-        pool = layer.pool
-    shared = (down, across) != (1, 1) and weights.shape[2:] == (1, 1)
-    return Kernel(weights.repeat(down, axis=2).repeat(across, axis=3), stride, padding, pool,
-                  local, shared, sources[0].height // down * down)
-
-
-def _ungrouped(layer: ConvLayer) -> np.ndarray:
-    """Return the weights of all groups side by side, zeros between them."""
-    outputs, each, *window = layer.weights.shape
-    whole = np.zeros((layer.groups, outputs // layer.groups, layer.groups, each, *window), np.int8)
-    for group, part in enumerate(np.split(layer.weights, layer.groups)):
-        whole[group, :, group] = part
-    return whole.reshape(outputs, -1, *window)
+__all__ = ["Walk", "phases", "walk"]
 
 
 def phases(p: CoreParameters, pixel: int, advance: int, pixels: int, width: int) -> int:
@@ -151,110 +84,185 @@ def walk(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, p: CoreParam
         Its output map.
     """
     source = sources[0]
-    outputs, _, height, width = kernel.weights.shape
-    # What a place of the output is: so many tiles of so many pixels.
-    pixels = max(1, p.lanes // output.pixel)
-    channel_tiles = ceil_div(output.pixel, p.lanes)
     down, across = kernel.stride
     pool_y, pool_x = kernel.pool
-    number = phases(p, source.pixel, across * pool_x, pixels, output.width)
-    place = number * pixels
-    places = ceil_div(output.width, place)
-    tiles = number * channel_tiles
+    place = _place_of(kernel, source, output, p)
+    spans = _spans_of(kernel, sources, output, place, p)
+    weights = _weights_of(kernel, sources, place, spans, p)
+    loops = {
+        "last_tile": place.tiles - 1, "last_y": output.height - 1,
+        "last_x": ceil_div(output.width, place.pixels) - 1,
+        "last_pool_y": pool_y - 1, "last_pool_x": pool_x - 1,
+        "last_line": spans.lines - 1, "last_part": spans.parts - 1,
+        "x": spans.begin, "line": -kernel.padding[0] * source.pitch, "width": spans.columns,
+        "columns": spans.line_columns, "pitch": spans.pitch, "size": spans.size,
+        "tile_x": spans.tile_x,
+        "x_x": place.pixels * pool_x * across * source.pixel // p.banks,
+        "pool_x": across * source.pixel // p.banks if spans.sets == 1 else 0,
+        "part_x": spans.part_x,
+        "y_line": pool_y * down * source.pitch, "pool_line": down * source.pitch,
+        "part_far": spans.part_far, "tile_weights": spans.sets * spans.set_words,
+        "pool_weights": spans.set_words if spans.sets > 1 else 0,
+        "line_weights": 0 if spans.shared else spans.parts * spans.columns,
+        "part_weights": 0 if spans.shared else spans.columns,
+    }
+    return Walk(place.tiles, output.height, ceil_div(output.width, place.pixels), kernel.pool,
+                place.channel, place.pixel, place.pixels, loops,
+                place.tiles * spans.sets * spans.set_words,
+                weights.reshape(-1, p.banks, p.lanes))
 
-    lane = np.arange(p.lanes)
-    tile = np.arange(tiles)[:, None]
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """What the neurons of a place of the output are: so many pixels in so many tiles.
+
+    Attributes
+    ----------
+    channel, pixel : int64 ``(tiles, lanes)``
+        As those of a walk.
+    whole : :class:`bool`
+        A tile holds channels of one pixel, and every pixel begins with a column of the source.
+    """
+
+    pixels: int
+    tiles: int
+    channel: np.ndarray
+    pixel: np.ndarray
+    whole: bool
+
+
+def _place_of(kernel: Kernel, source: SpikeMap, output: SpikeMap, p: CoreParameters) -> _Place:
+    pixels = max(1, p.lanes // output.pixel)
+    channel_tiles = ceil_div(output.pixel, p.lanes)
+    number = phases(p, source.pixel, kernel.stride[1] * kernel.pool[1], pixels, output.width)
+    shape = number * channel_tiles, p.lanes
+    tile, lane = np.ogrid[:shape[0], :p.lanes]
     phase, part_of_pixel = np.divmod(tile, channel_tiles)
-    channel = np.broadcast_to(part_of_pixel * p.lanes + lane % min(output.pixel, p.lanes),
-                              (tiles, p.lanes))
-    pixel = np.broadcast_to(phase * pixels + lane // output.pixel, (tiles, p.lanes))
-    channel = np.where((channel < outputs) & (pixel < output.width), channel, -1)
+    channel = part_of_pixel * p.lanes + lane % min(output.pixel, p.lanes)
+    pixel = np.broadcast_to(phase * pixels + lane // output.pixel, shape)
+    there = (channel < len(kernel.weights)) & (pixel < output.width)
+    return _Place(number * pixels, shape[0], np.where(there, channel, -1), pixel,
+                  number == pixels == 1 and source.pixel >= p.banks)
 
-    # Pixels of the source that the first place sees, and in which columns they lie. If pixels
-    # begin with columns, those of a pooled window see the same columns, moved.
-    per_pixel = source.pixel / p.banks
-    moves     = across * source.pixel % p.banks == 0
-    sets      = 1 if moves else pool_x
-    first     = -kernel.padding[1]
-    last      = ((place - 1) * pool_x + sets - 1) * across + first + width
-    begin, end = int(np.floor(first * per_pixel)), int(np.ceil(last * per_pixel))
+
+@dataclass(frozen=True)
+class _Spans:
+    """What a place reads of its sources for one group of planes.
+
+    Attributes
+    ----------
+    begin, columns : :class:`int`
+        First column of a span in its line, for the first place; columns of a span.
+    lines, parts : :class:`int`
+        Spans from top to bottom, and in a line.
+    part_x, part_far, tile_x : :class:`int`
+        Columns from a part to the next, in the line or to another source; from a tile to the next.
+    line_columns, pitch, size : :class:`int`
+        Columns of a line that hold pixels, from a line to the next, and of all lines.
+    sets : :class:`int`
+        Sets of weights that the pixels of a pooled line take in turn; 1 where each pixel sees the
+        same columns, moved.
+    shared : :class:`bool`
+        All spans have the same weights.
+    """
+
+    begin: int
+    columns: int
+    lines: int
+    parts: int
+    part_x: int
+    part_far: int
+    tile_x: int
+    line_columns: int
+    pitch: int
+    size: int
+    sets: int
+    shared: bool
+
+    @property
+    def set_words(self) -> int:
+        """Words of the weights of a tile and set."""
+        return self.columns * (1 if self.shared else self.lines * self.parts)
+
+
+def _spans_of(kernel: Kernel, sources: list[SpikeMap], output: SpikeMap, place: _Place,
+              p: CoreParameters) -> _Spans:
+    source, count = sources[0], len(sources)
+    _, _, height, width = kernel.weights.shape
+    pitch, size = source.pitch, kernel.lines * source.pitch
+    line_columns = source.line_columns(p.banks)
+    moves = kernel.stride[1] * source.pixel % p.banks == 0
+    begin, end, sets = _columns_of(kernel, sources, place, p, 1 if moves else kernel.pool[1])
+    part_x = tile_x = part_far = 0
+    parts, columns, lines = count, end - begin, height
+    shared = kernel.shared and count == 1 and place.pixels == 1 and source.pixel >= p.banks
+    # Channels that see only their own: a tile reads its columns of each pixel.
+    local = (kernel.local and place.whole and p.lanes % kernel.local == 0 and
+             source.pixel % p.lanes == 0 and 1 in (count, width))
+    if local:
+        columns = tile_x = p.tile_columns
+    elif shared:
+        columns = source.pixel // p.banks
+    if count > 1:
+        part_far = (sources[1].base - source.base) * p.scan
+    elif local or shared:
+        parts, part_x = width, source.pixel // p.banks
+    if height > 1 and not shared and kernel.padding[0] == 0 and (
+            output.height == output.width == 1 and (parts, begin) == (1, 0) and
+            columns == line_columns == pitch):
+        # Lines that are read whole are one span.
+        lines, columns = 1, height * columns
+        line_columns = pitch = size
+    return _Spans(begin, columns, lines, parts, part_x, part_far, tile_x, line_columns, pitch,
+                  size, sets, shared)
+
+
+def _columns_of(kernel: Kernel, sources: list[SpikeMap], place: _Place, p: CoreParameters,
+                sets: int) -> tuple[int, int, int]:
+    """Return the columns that hold what the first place sees, and how many sets of weights."""
+    source = sources[0]
+    _, _, height, width = kernel.weights.shape
+    first = -kernel.padding[1]
+    last  = ((place.pixels - 1) * kernel.pool[1] + sets - 1) * kernel.stride[1] + first + width
+    begin, end = first * source.pixel // p.banks, ceil_div(last * source.pixel, p.banks)
     if height == 1:
         # Nothing is read of the padding of the last pixel.
         most = max(each.channels for each in sources)
         end  = min(end, ceil_div((last - 1) * source.pixel + most, p.banks))
-    pixel_columns = source.pixel // p.banks            # 0 if a column holds several
-    parts, part, tile_x = len(sources), dict.fromkeys(("x", "far", "weights"), 0), 0
-    shared = kernel.shared and len(sources) == 1 and place == 1 and pixel_columns > 0
-    local  = (kernel.local and pixels == 1 and number == 1 and pixel_columns > 0 and
-              p.lanes % kernel.local == 0 and source.pixel % p.lanes == 0 and
-              1 in (len(sources), width))
-    if local:
-        columns, tile_x = p.tile_columns, p.tile_columns
-    elif shared:
-        columns = pixel_columns
-    else:
-        columns = end - begin
-    if (local and len(sources) == 1) or shared:
-        parts, part["x"] = width, pixel_columns
-    elif len(sources) > 1:
-        part["far"] = (sources[1].base - source.base) * p.scan
-    part["weights"] = 0 if shared else columns
-    line_weights = 0 if shared else parts * columns
-    lines = height
-    pitch, size = source.pitch, kernel.lines * source.pitch
-    line_columns = source.line_columns(p.banks)
-    if lines > 1 and not shared and (parts, columns, begin) == (1, pitch, 0) and (
-            kernel.padding[0] == 0 and output.height == output.width == 1 and
-            source.line_columns(p.banks) == pitch):
-        # Lines that are read whole are one span.
-        columns, pitch, lines, line_columns = lines * columns, size, 1, size
-        part["weights"] = line_weights = columns
-    set_words = 1 if shared else lines * parts
-    set_words *= columns
+    return begin, end, sets
 
-    # What the words weigh: (line, part, column, bank) of each lane, tile by tile, set by set.
-    weights = np.zeros((tiles, sets, set_words, p.banks, p.lanes), np.int8)
-    if lines == 1 and height > 1:
-        seen_lines, seen_columns = height, columns // height
+
+def _weights_of(kernel: Kernel, sources: list[SpikeMap], place: _Place, spans: _Spans,
+                p: CoreParameters) -> np.ndarray:
+    """Return what the words weigh: int8 ``(tiles, sets, words of a set, banks, lanes)``."""
+    source = sources[0]
+    _, _, height, width = kernel.weights.shape
+    # Words of whole lines in one span are those of so many lines.
+    merged  = height // spans.lines
+    columns = spans.columns // merged
+    lines, parts = (1, 1) if spans.shared else (height, spans.parts)
+    if len(sources) > 1:
+        channels = np.array([each.channels for each in sources])[:, None, None]
+        before   = np.cumsum(channels, axis=0) - channels
     else:
-        seen_lines, seen_columns = (1, columns) if shared else (lines, columns)
-    seen_parts = 1 if shared else parts
-    for tile in range(tiles):
-        bit = ((begin + tile * tile_x) * p.banks
-               + np.arange(seen_columns * p.banks).reshape(1, seen_columns, p.banks)
-               + part["x"] * p.banks * np.arange(seen_parts)[:, None, None])
+        channels, before = source.channels, 0
+
+    weights = np.zeros((place.tiles, spans.sets, spans.set_words, p.banks, p.lanes), np.int8)
+    for tile in range(place.tiles):
+        # Of each bit of a line: part, column, bank.
+        bit = ((spans.begin + tile * spans.tile_x) * p.banks
+               + spans.part_x * p.banks * np.arange(parts)[:, None, None]
+               + np.arange(columns * p.banks).reshape(1, columns, p.banks))
         at, inner = np.divmod(bit, source.pixel)       # pixel of the source, and channel there
-        counted = 0
-        offsets = np.zeros((seen_parts, 1, 1), np.int64)
-        if part["far"] or len(sources) > 1:
-            offsets = np.cumsum([0] + [each.channels for each in sources[:-1]])[:, None, None]
-            counted = np.array([each.channels for each in sources])[:, None, None]
-        else:
-            counted = source.channels
-        inside = inner < counted
-        inner  = np.where(inside, inner + offsets, 0)
-        for pool in range(sets):
-            for n in np.flatnonzero(channel[tile] >= 0):
-                x = at - ((pixel[tile, n] * pool_x + pool) * across + first)
+        inside = inner < channels
+        inner  = np.where(inside, inner + before, 0)
+        for pool in range(spans.sets):
+            for lane in np.flatnonzero(place.channel[tile] >= 0):
+                pixel = place.pixel[tile, lane] * kernel.pool[1] + pool
+                x = at - (pixel * kernel.stride[1] - kernel.padding[1])
                 valid = inside & (x >= 0) & (x < width)
-                mine = kernel.weights[channel[tile, n]][inner, :, np.where(valid, x, 0)]
-                mine = np.where(valid[..., None], mine, 0)            # (part, column, bank, line)
-                weights[tile, pool, :, :, n] = (
-                    mine[..., :seen_lines].transpose(3, 0, 1, 2).reshape(-1, p.banks))
-
-    line = source.pitch
-    loops = {
-        "last_tile": tiles - 1, "last_y": output.height - 1, "last_x": places - 1,
-        "last_pool_y": pool_y - 1, "last_pool_x": pool_x - 1,
-        "last_line": lines - 1, "last_part": parts - 1,
-        "x": begin, "line": -kernel.padding[0] * line, "width": columns,
-        "columns": line_columns, "pitch": pitch, "size": size, "tile_x": tile_x,
-        "x_x": place * pool_x * across * source.pixel // p.banks,
-        "pool_x": across * source.pixel // p.banks if moves else 0,
-        "part_x": part["x"], "y_line": pool_y * down * line, "pool_line": down * line,
-        "part_far": part["far"], "tile_weights": sets * set_words,
-        "pool_weights": 0 if moves else set_words, "line_weights": line_weights,
-        "part_weights": part["weights"],
-    }
-    return Walk(tiles, output.height, places, kernel.pool, channel, pixel, place,
-                loops, tiles * sets * set_words, weights.reshape(-1, p.banks, p.lanes))
+                mine  = kernel.weights[place.channel[tile, lane]][inner, :, np.where(valid, x, 0)]
+                mine  = np.where(valid[..., None], mine, 0)           # (part, column, bank, line)
+                weights[tile, pool, ..., lane] = (
+                    mine[..., :lines].transpose(3, 0, 1, 2).reshape(-1, p.banks))
+    return weights

@@ -12,7 +12,8 @@ from hw.parameters import CoreParameters
 from hw.shapes import LEVEL_WIDTH, MAP_WIDTH, PLANE_WIDTH, POOL_WIDTH, STEP_WIDTH, TILE_WIDTH
 from hw.weight_loader import ROW_WIDTH
 from mapping.errors import MappingError
-from mapping.geometry import Kernel, Walk, kernel_of, phases, walk
+from mapping.geometry import Walk, phases, walk
+from mapping.kernel import Kernel, kernel_of
 from mapping.maps import SpikeMap, ceil_div
 from model.network import ConvLayer, DenseLayer, InputCoding, IntegerNetwork, Readout
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hw.parameters import CoreParameters
-from mapping.geometry import kernel_of, phases
+from mapping.geometry import phases
+from mapping.kernel import kernel_of
 from mapping.plan import LayerPlan, make_plan
 from mapping.spans import reaches
 from model.network import (

@@ -13,7 +13,7 @@ import pytest
 
 from hw.parameters import PRESETS, CoreParameters
 from hw.shapes import LEVEL_WIDTH
-from mapping import geometry, maps, plan, program
+from mapping import geometry, kernel, maps, plan, program
 from mapping.errors import MappingError
 from mapping.plan import make_plan
 from mapping.program import compile_network
@@ -278,7 +278,8 @@ def quantities(module: ModuleType) -> Iterator[str]:
 
 def test_every_refusal_has_a_case():
     """A refusal without a case is one that nobody has seen."""
-    refusals = {each for module in (geometry, maps, plan, program) for each in quantities(module)}
+    refusals = {each for module in (geometry, kernel, maps, plan, program)
+                for each in quantities(module)}
     tested = {case[3] for case in CASES.values()}
     untested = {each for each in refusals
                 if not any(re.fullmatch(each, quantity) for quantity in tested)}
