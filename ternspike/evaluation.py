@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "Prediction", "Recorded", "evaluate", "predict"]
 
 #: Values that a part of the samples has at most where the RTL is simulated: one for each neuron and
-#: step of each layer. With all that is made of them they take about 40 bytes each.
-SIMULATED_VALUES = 1 << 24
+#: step of each layer. With all that is made of them they take about 50 bytes each.
+SIMULATED_VALUES = 1 << 23
 
 #: The same where cycles are predicted; each bit of what a layer reads, as it lies in the spike
 #: memory, is a value there, too. They take about 4 bytes each.
