@@ -35,8 +35,8 @@ __all__ = ["CycleEstimate", "LayerEstimate", "estimate"]
 _READOUT = 10
 _STORE = _READOUT + MaxPool.latency
 
-#: Samples that are followed side by side when there are many.
-_STREAMS = 256
+#: Samples that are followed side by side, at most, and how many follow one another at least.
+_STREAMS, _IN_STREAM = 256, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +96,9 @@ def estimate(program: Program, inputs: np.ndarray, spikes) -> CycleEstimate:
     count, layers = len(inputs), program.plan.layers
     maps = [_events(program, number, inputs, spikes) for number in range(len(layers))]
 
-    # Many samples are cut into streams that are followed side by side. Each begins with the
-    # sample before its first one, so that it starts from a core at work.
-    streams = 1 if count <= _STREAMS else _STREAMS
+    # Samples are cut into streams that are followed side by side. Each begins with the sample
+    # before its first one, so that it starts from a core at work.
+    streams = max(1, min(_STREAMS, count // _IN_STREAM))
     length = max(1, -(-(count - 1) // streams))
     first = np.arange(streams) * length
     model = _Model(program, streams)
@@ -322,13 +322,18 @@ class _Model:
     def _space(self, row):
         """Return the first cycle from ``row`` on in which all queues can take a row."""
         most = self.p.queue_depth - 1 - EventQueue.in_flight
+        never = np.iinfo(np.int64).max
         while True:
             seen  = (row - 1)[:, None, None]
-            level = (self.writes < seen).sum(axis=2) - (self.leaves < seen).sum(axis=2)
-            full  = (level > most).any(axis=1)
+            there = (self.writes < seen) & (self.leaves >= seen)
+            excess = np.count_nonzero(there, axis=2) - most
+            full = excess > 0
             if not full.any():
                 return row
-            row = row + full
+            # Not before so many of those that are there have left.
+            leaves = np.sort(np.where(there, self.leaves, never), axis=2)
+            last = np.take_along_axis(leaves, np.maximum(excess - 1, 0)[:, :, None], axis=2)
+            row  = np.maximum(row, np.where(full, last[:, :, 0] + 2, 0).max(axis=1))
 
     def _row(self, row, events, *, last):
         """Send a row's events to the queues."""

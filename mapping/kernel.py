@@ -1,8 +1,8 @@
 """Every layer as a convolution over its sources as they are stored.
 
 A dense layer is a convolution whose kernel is its whole source, a merge one of single pixels and
-unit gains. Sums over windows of the source (average pooling) are a larger kernel with equal weights,
-or, where nothing else is summed, the same weights for every pixel.
+unit gains. Sums over windows of the source (average pooling) are a larger kernel with equal
+weights, or, where nothing else is summed, the same weights for every pixel.
 """
 from dataclasses import dataclass
 

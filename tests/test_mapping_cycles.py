@@ -113,6 +113,7 @@ def test_streams_side_by_side_are_one_stream(core, monkeypatch):
     count = 40
     inputs = np.concatenate([samples(whole, count // 2, density=density)
                              for density in (0.05, 0.6)])
+    monkeypatch.setattr(model, "_STREAMS", 1)
     single = estimate(whole, p, inputs)
     monkeypatch.setattr(model, "_STREAMS", 4)
     several = estimate(whole, p, inputs)
@@ -133,6 +134,7 @@ def test_few_samples_in_many_streams(count, monkeypatch):
     inputs = samples(whole, count)
     single = estimate(whole, p, inputs)
     monkeypatch.setattr(model, "_STREAMS", max(1, count - 1))
+    monkeypatch.setattr(model, "_IN_STREAM", 1)
     assert len(estimate(whole, p, inputs).cycles) == count
     assert (estimate(whole, p, inputs).bound == single.bound).all()
     assert estimate(whole, p, inputs).cycles[0] == single.cycles[0]
