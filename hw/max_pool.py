@@ -77,6 +77,10 @@ class MaxPool(wiring.Component):
         m = Module()
         p = self._p
 
+        if not p.map_width:                          # there are no windows
+            m.d.sync += [self.o.eq(self.i), self.o_en.eq(self.i_en)]
+            return m
+
         m.submodules.planes = planes = memory.Memory(shape=p.lanes, depth=p.pool_depth, init=[])
         read, write = planes.read_port(domain="comb"), planes.write_port()
         old   = Signal(p.lanes, reset_less=True)

@@ -33,6 +33,9 @@ class CoreParameters:
         readout layer.
     pool_depth : :class:`int`
         Planes of output spikes, over all steps, that a layer with max pooling may have.
+    map_width : :class:`int`
+        Bits of a coordinate in a map of pixels. Without any, the core takes dense layers with one
+        source only, and has no logic for others.
     neuron_depth, gain_depth : :class:`int`
         Rows, of ``neurons`` each, of the memories of biases and thresholds, and of gains. A layer
         has gains for each bit plane of its source in a step, and thresholds for each of its own.
@@ -75,6 +78,7 @@ class CoreParameters:
     program_depth:   int = 16
     readout_depth:   int = 256
     pool_depth:      int = 64
+    map_width:       int = 10
     count_width:     int = 10
     gain_width:      int = 16
     current_width:   int = 24
@@ -91,7 +95,7 @@ class CoreParameters:
         "weight_depth": (2, 1 << 20), "spike_depth": (2, 1 << 16), "neuron_depth": (2, 1 << 16),
         "gain_depth": (2, 1 << 16),
         "program_depth": (2, 256), "readout_depth": (2, 1 << 12),
-        "pool_depth": (2, 1 << 12),
+        "pool_depth": (2, 1 << 12), "map_width": (0, 12),
         "count_width": (2, 24), "gain_width": (3, 18), "current_width": (8, 32),
         "membrane_width": (4, 32), "leak_terms": (0, 2), "leak_shift_max": (1, 15),
     }
@@ -161,7 +165,7 @@ PRESETS = {
     "tiny": CoreParameters(
         banks=2, lanes=8, neurons=1, scan=8,
         weight_depth=16384, neuron_depth=256, gain_depth=1152, program_depth=4,
-        count_width=9, gain_width=15, current_width=22,
+        count_width=9, gain_width=15, current_width=22, map_width=0,
         shared_weight_port=True),
     "small": CoreParameters(
         banks=8, lanes=32, neurons=4, scan=8, weight_depth=1024, gain_depth=1024),

@@ -8,7 +8,7 @@ from hw.parameters import CoreParameters
 
 __all__ = ["ConfigWrite", "ReadoutBeat", "FetchLayer", "FireLayer", "InputFrame", "Span", "RowTag",
            "BankRow", "Pass", "Visit", "trace_layout", "column_shape",
-           "STEP_WIDTH", "GROUP_WIDTH", "PLANE_WIDTH", "LEVEL_WIDTH", "TILE_WIDTH", "MAP_WIDTH",
+           "STEP_WIDTH", "GROUP_WIDTH", "PLANE_WIDTH", "LEVEL_WIDTH", "TILE_WIDTH",
            "POOL_WIDTH", "LEAK_WIDTH"]
 
 #: Bits of a step's index: networks run up to 4,096 steps.
@@ -26,9 +26,6 @@ GROUP_WIDTH = STEP_WIDTH + LEVEL_WIDTH
 
 #: Bits of a tile's index: layers have up to 4,096 tiles.
 TILE_WIDTH = 12
-
-#: Bits of a coordinate of a map of pixels: maps are up to 1,024 pixels high or wide.
-MAP_WIDTH = 10
 
 #: Bits of a coordinate in a window that is pooled: up to 16 pixels either way.
 POOL_WIDTH = 4
@@ -59,6 +56,10 @@ def column_shape(p: CoreParameters) -> Shape:
     return signed(ceil_log2(p.spike_depth * p.scan) + 2)
 
 
+def _pool(p: CoreParameters) -> int:
+    return POOL_WIDTH if p.map_width else 0
+
+
 class FetchLayer(data.StructLayout):
     """What the fetcher needs to know of a layer: where its spikes and weights are.
 
@@ -85,36 +86,39 @@ class FetchLayer(data.StructLayout):
     def __init__(self, p: CoreParameters):
         column, weight = column_shape(p), range(p.weight_depth)
         rows = range(p.spike_depth + 1)
+        # A core without maps has no bits for places in them.
+        place, place_weight = (column, weight) if p.map_width else (0, 0)
+        pool = _pool(p)
         super().__init__({
             "source":     range(p.spike_depth),       # first row of the source map
             "group_rows": rows,                       # its rows for a group of planes
             "planes":     range(p.planes + 1),        # planes in the last group
             "last_tile":  TILE_WIDTH,                 # turns of each loop, less one
-            "last_y":     MAP_WIDTH,
-            "last_x":     MAP_WIDTH,
-            "last_pool_y": POOL_WIDTH,
-            "last_pool_x": POOL_WIDTH,
+            "last_y":     p.map_width,
+            "last_x":     p.map_width,
+            "last_pool_y": pool,
+            "last_pool_x": pool,
             "last_group": GROUP_WIDTH,
-            "last_line":  MAP_WIDTH,
-            "last_part":  MAP_WIDTH,
-            "x":          column,                     # first column of a span in its line
-            "line":       column,                     # first column of that line in the map
+            "last_line":  p.map_width,
+            "last_part":  p.map_width,
+            "x":          place,                     # first column of a span in its line
+            "line":       place,                     # first column of that line in the map
             "width":      column,                     # columns of a span
-            "columns":    column,                     # columns of a line that hold pixels
-            "pitch":      column,                     # ... from a line to the next
-            "size":       column,                     # columns of the map
-            "tile_x":     column,
-            "x_x":        column,
-            "pool_x":     column,
-            "part_x":     column,
-            "y_line":     column,
-            "pool_line":  column,
-            "part_far":   column,                     # beyond what the borders of the map clip
+            "columns":    place,                     # columns of a line that hold pixels
+            "pitch":      place,                     # ... from a line to the next
+            "size":       place,                     # columns of the map
+            "tile_x":     place,
+            "x_x":        place,
+            "pool_x":     place,
+            "part_x":     place,
+            "y_line":     place,
+            "pool_line":  place,
+            "part_far":   place,                     # beyond what the borders of the map clip
             "weights":    weight,                     # first word of the first tile's weights
             "tile_weights": weight,
-            "pool_weights": weight,
-            "line_weights": weight,
-            "part_weights": weight,
+            "pool_weights": place_weight,
+            "line_weights": place_weight,
+            "part_weights": place_weight,
             "pending":    GROUP_WIDTH + 1,            # groups of planes of the source map
             "gives":      GROUP_WIDTH + 1,            # groups that it gives to the next layer
             "late":       1,                          # ... at the end of a tile, not one a group
@@ -134,10 +138,10 @@ class FireLayer(data.StructLayout):
     def __init__(self, p: CoreParameters):
         super().__init__({
             "last_tile":   TILE_WIDTH,                 # tiles, less one
-            "last_y":      MAP_WIDTH,                  # lines of the output map, less one
-            "last_x":      MAP_WIDTH,                  # places in a line, less one
-            "last_pool_y": POOL_WIDTH,                 # lines of the window pooled, less one
-            "last_pool_x": POOL_WIDTH,                 # ... pixels of such a line
+            "last_y":      p.map_width,                # lines of the output map, less one
+            "last_x":      p.map_width,                # places in a line, less one
+            "last_pool_y": _pool(p),                   # lines of the window pooled, less one
+            "last_pool_x": _pool(p),                   # ... pixels of such a line
             "last_visit":  range(p.tile_groups),       # visits a pass in the last tile, less one
             "last_step":   STEP_WIDTH,                 # steps, less one
             "last_plane":  PLANE_WIDTH,                # planes of the source in a step, less one

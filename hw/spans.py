@@ -102,6 +102,9 @@ class SpanWalker(wiring.Component):
         inner   = Const(1)
         for loop in _LOOPS:
             last  = layer[f"last_{loop}"]
+            if not len(last):                        # a loop that the core does not have
+                m.d.comb += ends[loop].eq(1)
+                continue
             left  = Signal.like(last, name=f"{loop}_left", reset_less=True)
             once  = Signal(name=f"{loop}_once", reset_less=True)
             m.d.comb += turns[loop].eq(inner & ~ends[loop])
@@ -117,6 +120,9 @@ class SpanWalker(wiring.Component):
 
         def place(name, shape, start, adds, loaded):
             """Return a place for the innermost loop: a register a loop, one adder for all."""
+            adds = {loop: step for loop, step in adds.items() if len(step)}
+            if not adds:
+                return start
             registers = {loop: Signal(shape, name=f"{name}_{loop}", reset_less=True)
                          for loop in adds}
             before = Signal(shape, name=f"{name}_before")
@@ -208,13 +214,14 @@ class SpanWalker(wiring.Component):
         there = Signal(column)                       # first column of the line, with `far`
         m.d.comb += [
             begin.eq(Mux(s1.x < 0, 0, s1.x)),
-            end.eq(Mux(s1.end > layer.columns, layer.columns, s1.end)),
+            end.eq(Mux(s1.end > layer.columns, layer.columns, s1.end) if p.map_width else s1.end),
             there.eq(s1.line + s1.far),
         ]
         m.d.sync += [
             s2.first.eq(there + begin),
             s2.last.eq(there + end - 1),
-            s2.empty.eq((s1.line < 0) | (s1.line >= layer.size) | (begin >= end)),
+            s2.empty.eq(((s1.line < 0) | (s1.line >= layer.size) | (begin >= end))
+                        if p.map_width else 0),
             s2.row.eq(s1.row),
             s2.weights.eq(s1.weights + (begin - s1.x)),
             s2.known.eq(s1.known),

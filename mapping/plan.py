@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.parameters import CoreParameters
-from hw.shapes import LEVEL_WIDTH, MAP_WIDTH, PLANE_WIDTH, POOL_WIDTH, STEP_WIDTH, TILE_WIDTH
+from hw.shapes import LEVEL_WIDTH, PLANE_WIDTH, POOL_WIDTH, STEP_WIDTH, TILE_WIDTH
 from hw.weight_loader import ROW_WIDTH
 from mapping.errors import MappingError
 from mapping.geometry import Walk, phases, walk
@@ -231,11 +231,15 @@ def _plan_layer(network: IntegerNetwork, number: int, p: CoreParameters,
         _need(name, {"tile": "tiles of neurons", "y": "lines of the output map",
                      "x": "places in a line of the output map", "line": "lines of the kernel",
                      "part": "pixels of a line of the kernel"}[loop],
-              need, 1 << (TILE_WIDTH if loop == "tile" else MAP_WIDTH))
+              need, 1 << (TILE_WIDTH if loop == "tile" else p.map_width))
     _need(name, "planes of the source in a step", planes, 1 << PLANE_WIDTH)
     _need(name, "planes of the output in a step", len(levels), 1 << LEVEL_WIDTH)
+    if not p.map_width:
+        _need(name, "columns from a tile to the next, or beside the map (map_width)",
+              max(abs(path.loops[place]) for place in ("x", "line", "tile_x")), 0)
     if max(kernel.pool) > 1:
-        _need(name, "pixels of a pooled window either way", max(kernel.pool), 1 << POOL_WIDTH)
+        _need(name, "pixels of a pooled window either way", max(kernel.pool),
+              1 << POOL_WIDTH if p.map_width else 1)
         _need(name, "planes of a pooled output in all steps (pool_depth)",
               plan.steps * len(levels), p.pool_depth)
     if plan.late:

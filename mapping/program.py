@@ -238,7 +238,9 @@ def _words(where: str, layout, fields: dict) -> list[int]:
     for name, value in fields.items():
         shape = Shape.cast(layout[name].shape)
         values[name] = value
-        if name.endswith("_weights"):
+        if not shape.width:
+            values[name] = 0                         # the plan has seen that none is needed
+        elif name.endswith("_weights"):
             # Steps of addresses wrap around with the addresses.
             values[name] = int(value) & (1 << shape.width) - 1
         elif not isinstance(value, list):

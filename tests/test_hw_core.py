@@ -90,6 +90,17 @@ def test_options_are_alive(name):
     assert len(trace.spikes) == len(whole.layers) - 1
 
 
+@pytest.mark.parametrize("p", [ONE, TWO], ids=["planes1", "planes2"])
+def test_core_without_maps(p):
+    """Dense layers run as on a core that has them; only programs are read sooner."""
+    runs = [(NETWORKS[name], samples(NETWORKS[name], 2))
+            for name in ("static", "counted, hard", "short layers")]
+    benches = [CoreBench(replace(p, map_width=width), runs).run() for width in (0, 10)]
+    benches[0].check()
+    without, whole = ([each[1:] for each in bench.cycles] for bench in benches)
+    assert without == whole
+
+
 def test_initial_contents_instead_of_configuration():
     """The image that a program gives makes the same core; it can be loaded anew afterwards."""
     whole, other = NETWORKS["static"], NETWORKS["spikes"]

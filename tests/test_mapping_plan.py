@@ -211,6 +211,18 @@ CASES = {
         of_maps((2, 2, 2), conv(2, 2, (1, 1), pool=(2, 1), z_max=5), timesteps=3),
         replace(DEEP, pool_depth=8),
         "layer 0 (2x2x2-2x1x2)", "planes of a pooled output in all steps (pool_depth)", 9, 8),
+    "map on a core without": (
+        of_maps((2, 2, 3), conv(2, 2, (1, 1))), replace(DEEP, map_width=0),
+        "layer 0 (2x2x3-2x2x3)", "lines of the output map", 2, 1),
+    "groups on a core without maps": (  # a tile reads its own columns
+        of_maps((8, 1, 1), conv(8, 8, (1, 1), groups=8)), replace(DEEP, map_width=0),
+        "layer 0 (8-8)", "columns from a tile to the next, or beside the map (map_width)", 2, 0),
+    "padding on a core without maps": (
+        of_maps((2, 1, 1), conv(2, 2, (1, 3), padding=(0, 1))), replace(DEEP, map_width=0),
+        "layer 0 (2-2)", "columns from a tile to the next, or beside the map (map_width)", 1, 0),
+    "pool on a core without maps": (
+        of_maps((2, 1, 2), conv(2, 2, (1, 1), pool=(1, 2))), replace(DEEP, map_width=0),
+        "layer 0 (2x1x2-2)", "pixels of a pooled window either way", 2, 1),
     "map of a readout": (
         of_maps((2, 2, 3), conv(2, 2, (1, 1), readout=Readout.LAST)), DEEP,
         "layer 0 (2x2x3-2x2x3)", "pixels of a readout layer", 6, 1),
