@@ -26,6 +26,8 @@ class Core(wiring.Component):
 
     ::
 
+                                                         w -> WeightLoader --+
+                                                                             v
         i -> InputLoader -> SpikeMemory -> Fetcher -> EventQueue x banks -> Synapses
                                 ^                                              |
                                 +--------------- NeuronArray <-----------------+
@@ -127,27 +129,27 @@ class Core(wiring.Component):
         # Streamed weights take the same register, and a flag that only the weight memory sees.
         stream_en = Signal()
         if not p.shared_weight_port:
-            m.submodules.weights = weights = WeightLoader(regions(p)["weights"])
-            wiring.connect(m, wiring.flipped(self.w), weights.i)
+            m.submodules.weight_loader = weight_loader = WeightLoader(regions(p)["weights"])
+            wiring.connect(m, wiring.flipped(self.w), weight_loader.i)
             m.d.comb += [
-                weights.hold.eq((self.config.valid & self.idle) | write_en),
-                weights.restart.eq(write_en),
-                weights.take.eq(fetcher.take),
-                weights.take_half.eq(fetcher.take_half),
-                weights.release.eq(fire.visit.frees & fire.visit.last & fire.valid),
-                fetcher.tiles.eq(weights.ready),
+                weight_loader.hold.eq((self.config.valid & self.idle) | write_en),
+                weight_loader.restart.eq(write_en),
+                weight_loader.take.eq(fetcher.take),
+                weight_loader.take_half.eq(fetcher.take_half),
+                weight_loader.release.eq(fire.visit.frees & fire.visit.last & fire.valid),
+                fetcher.tiles.eq(weight_loader.ready),
             ]
-            m.d.sync += stream_en.eq(weights.write_en)
-            with m.If(weights.write_en):
-                m.d.sync += write.eq(weights.write)
+            m.d.sync += stream_en.eq(weight_loader.write_en)
+            with m.If(weight_loader.write_en):
+                m.d.sync += write.eq(weight_loader.write)
+
         m.submodules.fetch_program = fetch_program = ProgramReader(
             regions(p)["fetch"], FetchLayer(p), init=image.get("fetch", ()))
         m.submodules.fire_program = fire_program = ProgramReader(
             regions(p)["fire"], FireLayer(p), init=image.get("fire", ()))
-        for block in (fetch_program, fire_program, synapses, neurons):
+        for block in (fetch_program, fire_program, neurons):
             m.d.comb += [block.write.eq(write), block.write_en.eq(write_en)]
-        with m.If(stream_en):
-            m.d.comb += synapses.write_en.eq(1)
+        m.d.comb += [synapses.write.eq(write), synapses.write_en.eq(write_en | stream_en)]
         frame = Signal(InputFrame(p), init=InputFrame(p).from_bits(image.get("input", [0])[0]),
                        reset_less=True)
         frame_region = regions(p)["input"]

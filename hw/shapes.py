@@ -101,19 +101,19 @@ class FetchLayer(data.StructLayout):
             "last_group": GROUP_WIDTH,
             "last_line":  p.map_width,
             "last_part":  p.map_width,
-            "x":          place,                     # first column of a span in its line
-            "line":       place,                     # first column of that line in the map
+            "x":          place,                      # first column of a span in its line
+            "line":       place,                      # first column of that line in the map
             "width":      column,                     # columns of a span
-            "columns":    place,                     # columns of a line that hold pixels
-            "pitch":      place,                     # ... from a line to the next
-            "size":       place,                     # columns of the map
+            "columns":    place,                      # columns of a line that hold pixels
+            "pitch":      place,                      # ... from a line to the next
+            "size":       place,                      # columns of the map
             "tile_x":     place,
             "x_x":        place,
             "pool_x":     place,
             "part_x":     place,
             "y_line":     place,
             "pool_line":  place,
-            "part_far":   place,                     # beyond what the borders of the map clip
+            "part_far":   place,                      # beyond what the borders of the map clip
             "weights":    weight,                     # first word of the first tile's weights
             "tile_weights": weight,
             "pool_weights": place_weight,

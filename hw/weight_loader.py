@@ -80,7 +80,8 @@ class WeightLoader(wiring.Component):
         full    = Signal(2)                          # a tile in this half is not yet read
         oldest  = Signal()                           # half of the tile that is released next
 
-        half = Signal()
+        index = Signal(INDEX_WIDTH)                  # of the chunk, as in every address
+        half  = Signal()
         ends_bank = Signal()
         ends_row  = Signal()
         transfer  = Signal()
@@ -91,9 +92,8 @@ class WeightLoader(wiring.Component):
             self.i.ready.eq(~self.hold & ~(in_tile & full.bit_select(half, 1))),
             transfer.eq(self.i.valid & self.i.ready),
             self.write_en.eq(transfer & in_tile),
-            self.write.address.eq(Cat(Cat(chunk, bank, row)[:INDEX_WIDTH],
-                                      Const(0, max(0, INDEX_WIDTH - len(Cat(chunk, bank, row)))),
-                                      Const(region.number, 32 - INDEX_WIDTH))),
+            index.eq(Cat(chunk, bank, row)),
+            self.write.address.eq(Cat(index, Const(region.number, 32 - INDEX_WIDTH))),
             self.write.data.eq(self.i.payload),
         ]
         with m.If(self.release):

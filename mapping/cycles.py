@@ -270,7 +270,7 @@ class _Model:
                                     closed + Synapses.latency)
                 ends_tile = last_of_tile and group == layer.groups - 1
                 if ends_tile and layer.streamed:
-                    self.freed[self._half(layer, reach.tile)] = self.visit - 1
+                    self.freed[layer.half(reach.tile, p)] = self.visit - 1
                 if ends_layer if layer.coarse else ends_tile or not layer.late:
                     self.issued += layer.output_groups if layer.late else 1
                 bound = bound + np.maximum(total.max(axis=1), visits)
@@ -309,13 +309,9 @@ class _Model:
                 row = row + 1
         return total
 
-    def _half(self, layer: LayerPlan, tile: int) -> int:
-        """Return the half of the weight memory that a streamed tile is in."""
-        return (layer.weights * 2 // self.p.weight_depth + tile) % 2
-
     def _stream(self, layer: LayerPlan, tile: int) -> np.ndarray:
         """Load a tile of weights, a word a cycle; return the cycle in which it is ready."""
-        first = np.maximum(self.header, self.freed[self._half(layer, tile)]) + 1
+        first = np.maximum(self.header, self.freed[layer.half(tile, self.p)]) + 1
         self.header = first + layer.tile_words * self.words
         return self.header
 

@@ -92,6 +92,10 @@ class LayerPlan:
         """Words of a weight bank that a tile takes."""
         return self.walk.words // self.walk.tiles
 
+    def half(self, tile: int, p: CoreParameters) -> int:
+        """Return the half of the weight banks, 0 or 1, that a streamed tile comes to."""
+        return (self.weights * 2 // p.weight_depth + tile) % 2
+
     @property
     def groups(self) -> int:
         """Groups of planes of the source in all steps."""

@@ -112,7 +112,7 @@ class Program:
 
         See :class:`~hw.weight_loader.WeightLoader`.
         """
-        p = self.parameters
+        p, half = self.parameters, self.parameters.weight_depth // 2
         region = regions(p)["weights"]
         words: list[int] = []
         for layer in self.plan.layers:
@@ -120,7 +120,7 @@ class Program:
                 continue
             banks = _bank_words(layer, p)
             for tile in range(layer.tiles):
-                first = (layer.weights + tile * (p.weight_depth // 2)) % p.weight_depth
+                first = layer.weights % half + layer.half(tile, p) * half
                 words.append(first << ROW_WIDTH | layer.tile_words - 1)
                 for row in range(tile * layer.tile_words, (tile + 1) * layer.tile_words):
                     words += [chunk for bank in banks
@@ -194,18 +194,19 @@ def _check(network: IntegerNetwork, number: int, layer: NeuronLayer, where: Laye
 def _fetch_layer(plan: Plan, number: int, *, last: bool) -> list[int]:
     where = plan.layers[number]
     source, read = where.sources[0], where.source_numbers[0]
-    half = plan.parameters.weight_depth // 2
+    p = plan.parameters
     # What a layer waits for: the groups of the layer before, or that nothing is owed.
     pending = 1 if where.whole or read < 0 else plan.layers[read].output_groups
     layers = enumerate(plan.layers)
-    return _words(where.name, FetchLayer(plan.parameters), {
+    return _words(where.name, FetchLayer(p), {
         **where.walk.loops,
-        **({"tile_weights": half} if where.streamed else {}),
+        # Streamed tiles lie in turn in the two halves: half the depth, once more, is none.
+        **({"tile_weights": p.weight_depth // 2} if where.streamed else {}),
         "source": source.base, "group_rows": source.rows, "planes": source.last_planes,
         "last_group": where.groups - 1, "weights": where.weights,
         "pending": pending, "gives": where.output_groups, "late": where.late,
         "coarse": where.coarse, "whole": where.whole, "input": read < 0,
-        "streamed": where.streamed, "half": where.streamed and where.weights >= half,
+        "streamed": where.streamed, "half": where.streamed and where.half(0, p),
         "release": number == max(n for n, each in layers if -1 in each.source_numbers),
         "last": last,
     })

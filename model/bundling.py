@@ -17,13 +17,14 @@ sums: the exact bundle has saved them already, and at no loss.
 `search` finds the windows that cost no more than a given loss of accuracy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.energy import EnergyReport, energy
+from model.integer_layers import INT32_MAX, MAX_LEVELS, MAX_SHIFT
 from model.network import (
     IntegerNetwork,
     MergeLayer,
@@ -36,10 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bundled", "collapse", "measure", "search"]
 
-MAX_SHIFT = 15
-MAX_LEVELS = 15
 MAX_MEMBRANE_BITS = 32
-INT32_MAX = (1 << 31) - 1
 
 
 def collapse(network: IntegerNetwork, first: int, window: int) -> IntegerNetwork:
@@ -203,7 +201,7 @@ def search(
         best = min(fitting, key=lambda each: each.energy)
 
 
-def _trials(network: IntegerNetwork):
+def _trials(network: IntegerNetwork) -> Iterator[IntegerNetwork]:
     """Yield the network collapsed once more, at each layer by each prime factor of its steps."""
     for first in range(len(network.layers)):
         steps = network.steps(first)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from model.bundling import Bundled, measure, search
 from model.data import Dataset
 from model.network import IntegerNetwork
 from ternspike.samples import test_samples
 
-__all__ = ["BUNDLES", "Row", "bundling", "summarise_bundling"]
+__all__ = ["BUNDLES", "Row", "bundling", "exact_bundles", "summarise_bundling"]
 
 #: Planes that a core may take at once.
 BUNDLES = (1, 2, 4)
@@ -83,13 +85,29 @@ def summarise_bundling(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [{
         "mode": "exact" if row.loss is None else "collapse",
         "loss": row.loss,
-        "planes": row.test.bundle,
         "steps": [row.test.network.steps(number)
                   for number in range(len(row.test.network.layers))],
         "accuracy_calibration": row.calibration.accuracy,
         "accuracy_test": row.test.accuracy,
-        "fetches": row.test.fetches,
-        "fetches_ratio": first.fetches / max(row.test.fetches, 1),
-        "energy": row.test.energy,
-        "energy_ratio": first.energy / row.test.energy,
-    } for row in rows]
+    } | _costs(row.test, first) for row in rows]
+
+
+def exact_bundles(network: IntegerNetwork, inputs: np.ndarray, labels: np.ndarray,
+                  ) -> list[dict[str, Any]]:
+    """Return what exact bundles of each size cost as numbers for JSON, against none."""
+    from model.golden import execute
+
+    trace = execute(network, inputs)
+    found = [measure(network, inputs, labels, bundle, trace=trace) for bundle in BUNDLES]
+    return [_costs(each, found[0]) for each in found]
+
+
+def _costs(bundled: Bundled, first: Bundled) -> dict[str, Any]:
+    """Return fetches and energy (pJ) a sample, and how many times less than at first."""
+    return {
+        "planes": bundled.bundle,
+        "fetches": bundled.fetches,
+        "fetches_ratio": first.fetches / max(bundled.fetches, 1),
+        "energy": bundled.energy,
+        "energy_ratio": first.energy / bundled.energy,
+    }

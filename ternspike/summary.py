@@ -7,11 +7,10 @@ import numpy as np
 
 from mapping.cycles import CycleEstimate
 from model.accounting import arch, describe, memory
-from model.bundling import measure
 from model.network import IntegerNetwork
 from ternspike import __version__
 from ternspike.activity import energy_of
-from ternspike.bundling import BUNDLES
+from ternspike.bundling import exact_bundles
 from ternspike.evaluation import Evaluation, Prediction
 
 __all__ = ["arch", "float_activity", "summarise", "summarise_prediction", "trained_accuracy"]
@@ -77,7 +76,8 @@ def summarise(evaluation: Evaluation, seed: int) -> dict[str, Any]:
             "integer": float(np.mean(evaluation.trace.classes == labels)),
             "rtl": correct / len(labels),
         },
-        "bundling": _bundling(evaluation),
+        "bundling": {"samples": len(labels[:BUNDLED]), "rows": exact_bundles(
+            evaluation.network, evaluation.samples.inputs[:BUNDLED], labels[:BUNDLED])},
         "correct": correct,
         "mismatches": comparison.mismatches,
         "compared": comparison.compared,
@@ -89,18 +89,6 @@ def summarise(evaluation: Evaluation, seed: int) -> dict[str, Any]:
             "largest_difference": int(differences.max()),
         },
     }
-
-
-def _bundling(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what cores of several planes fetch, and their energy, for the first few samples."""
-    inputs, labels = (each[:BUNDLED] for each in (
-        evaluation.samples.inputs, evaluation.samples.labels))
-    first, *others = (measure(evaluation.network, inputs, labels, planes) for planes in BUNDLES)
-    return {"samples": len(inputs), "rows": [{
-        "planes": each.bundle, "fetches": each.fetches,
-        "fetches_ratio": first.fetches / max(each.fetches, 1),
-        "energy": each.energy, "energy_ratio": first.energy / each.energy,
-    } for each in (first, *others)]}
 
 
 def _layers(
