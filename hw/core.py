@@ -59,7 +59,7 @@ class Core(wiring.Component):
     i : :py:`In(stream.Signature(lanes))`
         Beats of input samples, see :class:`~hw.input_loader.InputLoader`.
     w : :py:`In(stream.Signature(32))`
-        Tiles of weights, see :class:`~hw.weight_loader.WeightLoader`. With ``shared_weight_port``
+        Tiles of weights, see :class:`~hw.weight_loader.WeightLoader`. With ``single_port``
         none is taken.
     o : :py:`Out(stream.Signature(ReadoutBeat))`
         Results of the samples in order, a readout neuron a beat.
@@ -128,7 +128,7 @@ class Core(wiring.Component):
 
         # Streamed weights take the same register, and a flag that only the weight memory sees.
         stream_en = Signal()
-        if not p.shared_weight_port:
+        if not p.single_port:
             m.submodules.weight_loader = weight_loader = WeightLoader(regions(p)["weights"])
             wiring.connect(m, wiring.flipped(self.w), weight_loader.i)
             m.d.comb += [

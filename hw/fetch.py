@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.parameters import CoreParameters
 from hw.row_queue import RowQueue
-from hw.shapes import GROUP_WIDTH, FetchLayer, RowTag, Span
+from hw.shapes import FetchLayer, RowTag, Span, group_width
 from hw.spans import SpanWalker
 
 __all__ = ["Fetcher"]
@@ -62,9 +62,6 @@ class Fetcher(wiring.Component):
     #: Spans that the walker runs ahead of the rows. So many that it never makes a row wait.
     span_depth = 16
 
-    #: Groups that may be pending.
-    most_pending = (1 << GROUP_WIDTH + 2) - 1
-
     layer: data.View
     layer_valid: Signal
     layer_take: Signal
@@ -82,6 +79,11 @@ class Fetcher(wiring.Component):
     tag: data.View
     valid: Signal
     busy: Signal
+
+    @staticmethod
+    def most_pending(p: CoreParameters) -> int:
+        """Return the groups that may be pending."""
+        return (1 << group_width(p) + 2) - 1
 
     def __init__(self, parameters: CoreParameters):
         self._p = p = parameters
@@ -143,7 +145,7 @@ class Fetcher(wiring.Component):
         left    = Signal(range(p.spike_depth), reset_less=True)
         weight  = Signal(range(p.weight_depth), reset_less=True)
         planes  = Signal(range(p.planes + 1), reset_less=True)      # in the last group
-        gives   = Signal(GROUP_WIDTH + 1, reset_less=True)
+        gives   = Signal(group_width(p) + 1, reset_less=True)
         late    = Signal(reset_less=True)
 
         # Groups that the layers so far will give but have not given. When group g of a layer's
@@ -152,9 +154,9 @@ class Fetcher(wiring.Component):
         # or, if it gives late, owes none, and fewer may be pending with each group. What it gives
         # before all is counted makes the number negative; then the source is complete. The count
         # and the comparison take a cycle each, so a row waits until the group before has settled.
-        pending     = Signal(signed(GROUP_WIDTH + 3))
-        pending_add = Signal(GROUP_WIDTH + 1)
-        allowed     = Signal(GROUP_WIDTH + 1)
+        pending     = Signal(signed(group_width(p) + 3))
+        pending_add = Signal(group_width(p) + 1)
+        allowed     = Signal(group_width(p) + 1)
         pending_new = Signal.like(pending_add)       # a cycle later
         enough      = Signal()
         settling    = Signal(self.settling)

@@ -71,7 +71,7 @@ class FireSequencer(wiring.Component):
 
         group     = Signal(range(p.tile_groups))     # which lanes of the tile
         last      = Signal()                         # the pass ends with this visit
-        spacing   = Signal(range(NeuronUnit.turnaround))    # cycles until a pass may begin
+        spacing   = Signal(range(NeuronUnit.turnaround(p)))  # cycles until a pass may begin
         counted   = Signal()                         # the shadow registers wait for us
         returned  = Signal()                         # credit for these counts has been given
         readout   = Signal(init=1)                   # the readout can take a visit
@@ -97,7 +97,7 @@ class FireSequencer(wiring.Component):
         with m.If(self.valid):
             m.d.sync += [group.eq(group + 1), in_sample.eq(1)]
             with m.If(group == 0):
-                m.d.sync += spacing.eq(NeuronUnit.turnaround - 1)
+                m.d.sync += spacing.eq(NeuronUnit.turnaround(p) - 1)
             with m.If(self.next.readout):
                 m.d.sync += readout.eq(0)
             with m.If(self.credit):

@@ -4,7 +4,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.parameters import CoreParameters
-from hw.shapes import STEP_WIDTH, InputFrame
+from hw.shapes import InputFrame
 from hw.spike_memory import TileWrite
 
 __all__ = ["InputLoader"]
@@ -67,7 +67,7 @@ class InputLoader(wiring.Component):
 
         filling   = Signal()                        # the buffer that is being filled
         releasing = Signal()                        # the buffer that is released next
-        plane     = Signal(STEP_WIDTH)
+        plane     = Signal(p.step_width)
         beat      = Signal.like(self.frame.last_beat)
         slot      = Signal(range(p.planes))
         tile      = Signal(range(p.row_tiles))

@@ -32,7 +32,7 @@ class NeuronUnit(wiring.Component):
                3  subtract          6  leak, integrate                      9  spike, membrane out
                4  sum the planes    7  saturate
 
-    A lane may be visited again ``turnaround`` cycles later.
+    A lane may be visited again ``turnaround(parameters)`` cycles later.
 
     Parameters
     ----------
@@ -69,10 +69,6 @@ class NeuronUnit(wiring.Component):
     s9_spike, s9_membrane : :py:`Out(1)`, :py:`Out(signed(membrane_width))`
         What the step gave.
     """
-
-    #: Cycles from the reading of a lane's membrane to its writing, and more than those of its
-    #: current.
-    turnaround = 4
 
     s2_plus: Signal
     s2_minus: Signal
@@ -125,6 +121,15 @@ class NeuronUnit(wiring.Component):
             "s9_membrane":   Out(signed(p.membrane_width)),
         })
 
+    @staticmethod
+    def turnaround(p: CoreParameters) -> int:
+        """Return the cycles from one visit of a lane to the next.
+
+        They are those from the reading of its membrane to its writing, and more than those of its
+        current.
+        """
+        return 5 if p.block_membranes else 4
+
     def elaborate(self, platform):
         m = Module()
         p = self._p
@@ -164,15 +169,24 @@ class NeuronUnit(wiring.Component):
 
         state = data.StructLayout({"membrane": membrane, "fired": 1})    # ... in this step
         m.submodules.membranes = membranes = memory.Memory(
-            shape=state, depth=p.tile_groups, init=[])
-        membrane_read, membrane_write = membranes.read_port(domain="comb"), membranes.write_port()
+            shape=state, depth=p.tile_groups, init=[],
+            attrs={"ram_style": "block"} if p.block_membranes else {})
+        membrane_write = membranes.write_port()
+        if p.block_membranes:                        # read a cycle earlier
+            membrane_read = membranes.read_port()
+            m.d.comb += [
+                membrane_read.addr.eq(self.s4_group),
+                membrane_read.en.eq(~(self.s8_fire & (self.s8_group == self.s4_group))),
+            ]
+        else:
+            membrane_read = membranes.read_port(domain="comb")
+            m.d.comb += membrane_read.addr.eq(self.s5_group)
 
         s6_current  = Signal(current, reset_less=True)
         s6_membrane = Signal(membrane, reset_less=True)
         s6_fired    = Signal(reset_less=True)
         s6_terms    = [Signal(membrane, name=f"s6_term{n}", reset_less=True)
                        for n in range(p.leak_terms)]
-        m.d.comb += membrane_read.addr.eq(self.s5_group)
         m.d.sync += [
             s6_current.eq(Mux(self.s5_hold, 0, s5_current + self.s5_bias)),
             s6_membrane.eq(Mux(self.s5_first_step, 0, membrane_read.data.membrane)),

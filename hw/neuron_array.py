@@ -1,4 +1,6 @@
 """The neuron units with their parameters, and the way of their spikes back to the memory."""
+from itertools import pairwise
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -108,26 +110,45 @@ class NeuronArray(wiring.Component):
 
         # The visit on its way, by stage.
         stages = 12
-        visit = [self.visit] + [Signal(Visit(p), name=f"s{n}_visit", reset_less=True)
-                                for n in range(1, stages)]
         valid = [self.valid] + [Signal(name=f"s{n}_valid") for n in range(1, stages)]
-        for n in range(1, stages):
-            m.d.sync += [visit[n].eq(visit[n - 1]), valid[n].eq(valid[n - 1])]
+        group = [self.visit.group] + [Signal.like(self.visit.group, name=f"s{n}_group",
+                                                  reset_less=True) for n in range(1, stages)]
+        begin = [self.visit.group == 0] + [Signal(name=f"s{n}_begin") for n in range(1, stages)]
+        last  = [self.visit.last] + [Signal(name=f"s{n}_last") for n in range(1, stages)]
+        for way in (valid, group, begin, last):
+            m.d.sync += [after.eq(before) for before, after in pairwise(way)]
         m.d.comb += self.busy.eq(Cat(valid[1:]).any())
+
+        # What all visits of a pass share changes with its first one only, and passes begin at
+        # least a turnaround apart. So it needs no register at each stage, but one at its stage
+        # and, on the way there, one every so many stages.
+        held = {}
+
+        def shared(name, stage):
+            if stage == 0:
+                return self.visit[name]
+            if (name, stage) not in held:
+                held[name, stage] = register = Signal.like(
+                    self.visit[name], name=f"s{stage}_{name}", reset_less=True)
+                source = shared(name, min(stage - 1, max(1, stage - NeuronUnit.turnaround(p))))
+                with m.If(valid[stage - 1] & begin[stage - 1]):
+                    m.d.sync += register.eq(source)
+            return held[name, stage]
 
         # A parameter is read two cycles before its stage: one for the memory, one for the
         # register behind it.
         def parameter(name, stage):
             region = regions(p)[name]
-            first, group = visit[stage][name], visit[stage].group
+            first, lanes = shared(name, stage), group[stage]
             m.submodules[name] = memory = ConfigurableMemory(
-                region, init=self._image.get(name, ()))
+                region, init=self._image.get(name, ()),
+                shared_port=p.single_port and name == "gains")
             word = Signal(data.ArrayLayout(region.chunk_width, region.chunks), name=f"{name}_word",
                           reset_less=True)
             # A pass's first row is a multiple of its number of rows.
             m.d.comb += [
-                memory.address.eq(first | group if p.tile_groups & p.tile_groups - 1 == 0 else
-                                  first + group),
+                memory.address.eq(first | lanes if p.tile_groups & p.tile_groups - 1 == 0 else
+                                  first + lanes),
                 memory.write.eq(self.write),
                 memory.write_en.eq(self.write_en),
             ]
@@ -139,16 +160,16 @@ class NeuronArray(wiring.Component):
         thresholds = parameter("thresholds", 6)
 
         s7_limit = Signal(p.membrane_width, reset_less=True)
-        m.d.sync += s7_limit.eq((1 << visit[6].sign_bit) - 1)
+        m.d.sync += s7_limit.eq((1 << shared("sign_bit", 6)) - 1)
 
         s9_spikes = Signal(p.neurons)
         for n in range(p.neurons):
             m.submodules[f"unit{n}"] = unit = NeuronUnit(p)
             # This unit's lanes are n, n + neurons, ...
-            lanes = [self.counts[group * p.neurons + n] for group in range(p.tile_groups)]
+            lanes = [self.counts[lane] for lane in range(n, p.lanes, p.neurons)]
             for sign in ("plus", "minus"):
-                count = _select(visit[1].slot, [
-                    _select(visit[1].group, [getattr(lane, sign)[slot] for lane in lanes])
+                count = _select(shared("slot", 1), [
+                    _select(group[1], [getattr(lane, sign)[slot] for lane in lanes])
                     for slot in range(p.planes)])
                 s2_count = Signal(p.count_width, name=f"s2_{sign}{n}", reset_less=True)
                 m.d.sync += s2_count.eq(count)
@@ -156,22 +177,22 @@ class NeuronArray(wiring.Component):
             m.d.comb += [
                 unit.s2_gain_plus.eq(gains[2 * n]),
                 unit.s2_gain_minus.eq(gains[2 * n + 1]),
-                unit.s3_counts.eq(visit[3].counts),
-                unit.s3_keep.eq(visit[3].keep),
-                unit.s2_group.eq(visit[2].group),
-                unit.s4_group.eq(visit[4].group),
+                unit.s3_counts.eq(shared("counts", 3)),
+                unit.s3_keep.eq(shared("keep", 3)),
+                unit.s2_group.eq(group[2]),
+                unit.s4_group.eq(group[4]),
                 unit.s4_valid.eq(valid[4]),
-                unit.s5_group.eq(visit[5].group),
+                unit.s5_group.eq(group[5]),
                 unit.s5_bias.eq(biases[n]),
-                unit.s5_first_step.eq(visit[5].first_step),
-                unit.s5_hold.eq(visit[5].hold),
-                unit.s5_leak.eq(visit[5].leak),
+                unit.s5_first_step.eq(shared("first_step", 5)),
+                unit.s5_hold.eq(shared("hold", 5)),
+                unit.s5_leak.eq(shared("leak", 5)),
                 unit.s7_limit.eq(s7_limit),
-                unit.s8_group.eq(visit[8].group),
+                unit.s8_group.eq(group[8]),
                 unit.s8_threshold.eq(thresholds[n].as_signed()),
-                unit.s8_negative.eq(visit[8].negative),
-                unit.s8_hard.eq(visit[8].hard),
-                unit.s8_fire.eq(valid[8] & visit[8].fire),
+                unit.s8_negative.eq(shared("negative", 8)),
+                unit.s8_hard.eq(shared("hard", 8)),
+                unit.s8_fire.eq(valid[8] & shared("fire", 8)),
                 s9_spikes[n].eq(unit.s9_spike),
                 self.readout.membranes[n].eq(unit.s9_membrane),
                 self.trace.membranes[n].eq(unit.s9_membrane),
@@ -180,39 +201,39 @@ class NeuronArray(wiring.Component):
         # Visits of a pass follow one another, the lanes that have none stay silent.
         s10_tile = Signal(data.ArrayLayout(p.neurons, p.tile_groups), reset_less=True)
         with m.If(valid[9]):
-            for group in range(p.tile_groups):
-                with m.If(visit[9].group == group):
-                    m.d.sync += s10_tile[group].eq(s9_spikes)
-                with m.Elif(visit[9].group == 0):
-                    m.d.sync += s10_tile[group].eq(0)
+            for n in range(p.tile_groups):
+                with m.If(group[9] == n):
+                    m.d.sync += s10_tile[n].eq(s9_spikes)
+                with m.Elif(group[9] == 0):
+                    m.d.sync += s10_tile[n].eq(0)
         m.submodules.pool = pool = MaxPool(p)
         m.d.comb += [
-            pool.step.plane.eq(visit[9].pool),
-            pool.step.first.eq(visit[9].pool_first),
-            pool.step.last.eq(visit[9].pool_last),
-            pool.step.begin.eq(visit[9].pool_begin),
-            pool.step.negative.eq(visit[9].negative),
-            pool.step_en.eq(valid[9] & visit[9].last),
-            pool.i.row.eq(visit[10].row),
-            pool.i.slot.eq(visit[10].store_slot),
-            pool.i.tile.eq(visit[10].store_tile),
+            pool.step.plane.eq(shared("pool", 9)),
+            pool.step.first.eq(shared("pool_first", 9)),
+            pool.step.last.eq(shared("pool_last", 9)),
+            pool.step.begin.eq(shared("pool_begin", 9)),
+            pool.step.negative.eq(shared("negative", 9)),
+            pool.step_en.eq(valid[9] & last[9]),
+            pool.i.row.eq(shared("row", 10)),
+            pool.i.slot.eq(shared("store_slot", 10)),
+            pool.i.tile.eq(shared("store_tile", 10)),
             pool.i.spikes.eq(s10_tile),
-            pool.i_en.eq(valid[10] & visit[10].last & visit[10].store),
+            pool.i_en.eq(valid[10] & last[10] & shared("store", 10)),
             self.spikes.eq(pool.o),
             self.spikes_en.eq(pool.o_en),
-            self.retire.eq(valid[11] & visit[11].last & visit[11].retire),
-            self.readout.lanes.eq(Mux(visit[9].last, visit[9].last_lanes, p.neurons)),
-            self.readout.base.eq(visit[9].readout_base + visit[9].group * p.neurons),
-            self.readout.first.eq(visit[9].readout_first),
-            self.readout.emit.eq(visit[9].readout_emit),
-            self.readout.end.eq(visit[9].last & visit[9].last_tile),
-            self.readout_en.eq(valid[9] & visit[9].readout),
-            self.trace.layer.eq(visit[9].layer),
-            self.trace.tile.eq(visit[9].tile),
-            self.trace.step.eq(visit[9].step),
-            self.trace.level.eq(visit[9].level),
-            self.trace.group.eq(visit[9].group),
+            self.retire.eq(valid[11] & last[11] & shared("retire", 11)),
+            self.readout.lanes.eq(Mux(last[9], shared("last_lanes", 9), p.neurons)),
+            self.readout.base.eq(shared("readout_base", 9) + group[9] * p.neurons),
+            self.readout.first.eq(shared("readout_first", 9)),
+            self.readout.emit.eq(shared("readout_emit", 9)),
+            self.readout.end.eq(last[9] & shared("last_tile", 9)),
+            self.readout_en.eq(valid[9] & shared("readout", 9)),
+            self.trace.layer.eq(shared("layer", 9)),
+            self.trace.tile.eq(shared("tile", 9)),
+            self.trace.step.eq(shared("step", 9)),
+            self.trace.level.eq(shared("level", 9)),
+            self.trace.group.eq(group[9]),
             self.trace.spikes.eq(s9_spikes),
-            self.trace_en.eq(valid[9] & visit[9].fire),
+            self.trace_en.eq(valid[9] & shared("fire", 9)),
         ]
         return m

@@ -36,6 +36,8 @@ class CoreParameters:
     map_width : :class:`int`
         Bits of a coordinate in a map of pixels. Without any, the core takes dense layers with one
         source only, and has no logic for others.
+    step_width, tile_width : :class:`int`
+        Bits of the index of a time step, and of a tile of a layer.
     neuron_depth, gain_depth : :class:`int`
         Rows, of ``neurons`` each, of the memories of biases and thresholds, and of gains. A layer
         has gains for each bit plane of its source in a step, and thresholds for each of its own.
@@ -50,12 +52,13 @@ class CoreParameters:
         Bits of the signed membrane; a layer may saturate at fewer.
     leak_terms, leak_shift_max : :class:`int`
         Terms ``v >> k`` of the leak that the neuron units have, and the largest ``k``.
-    shared_weight_port : :class:`bool`
-        Reads and writes of a weight bank use one port, as single-port memories (the iCE40's
-        SPRAM) ask for.
-
+    single_port : :class:`bool`
+        Weights and gains lie in single-port memories, as the iCE40's SPRAM is one. Weights can't
+        be streamed then.
     block_currents : :class:`bool`
         Currents wait in block RAM, otherwise in LUT RAM or registers.
+    block_membranes : :class:`bool`
+        Membranes do; a lane then may be visited one cycle later.
 
     Raises
     ------
@@ -79,14 +82,17 @@ class CoreParameters:
     readout_depth:   int = 256
     pool_depth:      int = 64
     map_width:       int = 10
+    step_width:      int = 12
+    tile_width:      int = 12
     count_width:     int = 10
     gain_width:      int = 16
     current_width:   int = 24
     membrane_width:  int = 20
     leak_terms:      int = 1
     leak_shift_max:  int = 4
-    shared_weight_port: bool = False
+    single_port: bool = False
     block_currents:  bool = True
+    block_membranes: bool = False
 
     #: What each parameter may be; both ends included.
     LIMITS = {
@@ -95,7 +101,8 @@ class CoreParameters:
         "weight_depth": (2, 1 << 20), "spike_depth": (2, 1 << 16), "neuron_depth": (2, 1 << 16),
         "gain_depth": (2, 1 << 16),
         "program_depth": (2, 256), "readout_depth": (2, 1 << 12),
-        "pool_depth": (2, 1 << 12), "map_width": (0, 12),
+        "pool_depth": (2, 1 << 12), "map_width": (0, 12), "step_width": (4, 12),
+        "tile_width": (4, 12),
         "count_width": (2, 24), "gain_width": (3, 18), "current_width": (8, 32),
         "membrane_width": (4, 32), "leak_terms": (0, 2), "leak_shift_max": (1, 15),
     }
@@ -160,13 +167,14 @@ class CoreParameters:
 
 #: Cores by name. ``docs/results.md`` has the table that decided them.
 PRESETS = {
-    # Two banks of 2 x 8 weight bits, one SPRAM of an iCE40 UP5K each. Lanes for all four SPRAMs
-    # take 97 % of its logic cells, which can't be placed.
+    # For the iCE40 UP5K: two banks of 2 x 8 weight bits take one of its SPRAMs each, the gains of
+    # the neuron unit the other two.
     "tiny": CoreParameters(
         banks=2, lanes=8, neurons=1, scan=8,
-        weight_depth=16384, neuron_depth=256, gain_depth=1152, program_depth=4,
+        weight_depth=16384, spike_depth=1024, neuron_depth=256, gain_depth=16384, program_depth=4,
         count_width=9, gain_width=15, current_width=22, map_width=0,
-        shared_weight_port=True),
+        step_width=8, tile_width=8,
+        single_port=True, block_membranes=True),
     "small": CoreParameters(
         banks=8, lanes=32, neurons=4, scan=8, weight_depth=1024, gain_depth=1024),
     "medium": CoreParameters(

@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.parameters import CoreParameters
-from hw.shapes import LEVEL_WIDTH, PLANE_WIDTH, STEP_WIDTH, FireLayer, Pass
+from hw.shapes import LEVEL_WIDTH, PLANE_WIDTH, FireLayer, Pass
 
 __all__ = ["PassWalker"]
 
@@ -77,7 +77,7 @@ class PassWalker(wiring.Component):
         x      = Signal.like(layer.last_x)
         pool_y = Signal.like(layer.last_pool_y)      # pixel of the window that is pooled
         pool_x = Signal.like(layer.last_pool_x)
-        step   = Signal(STEP_WIDTH)
+        step   = Signal(p.step_width)
         plane  = Signal(PLANE_WIDTH)                 # of the source in the step
         level  = Signal(LEVEL_WIDTH)                 # of the output in the step
         slot   = Signal(range(p.planes))             # which of the planes counted at once

@@ -67,7 +67,7 @@ class ProgramReader(wiring.Component):
         address = Signal(range(self._region.depth))
         asked   = Signal(range(words + 1))           # words of the layer asked for
         comes   = Signal()                           # the memory gives one of them
-        shift   = Signal(words * PROGRAM_WIDTH)      # the last word that came is the highest
+        shift   = Signal(words * PROGRAM_WIDTH, reset_less=True)     # the last word is the highest
         m.d.comb += [
             memory.write.eq(self.write),
             memory.write_en.eq(self.write_en),

@@ -8,11 +8,7 @@ from hw.parameters import CoreParameters
 
 __all__ = ["ConfigWrite", "ReadoutBeat", "FetchLayer", "FireLayer", "InputFrame", "Span", "RowTag",
            "BankRow", "Pass", "Visit", "trace_layout", "column_shape",
-           "STEP_WIDTH", "GROUP_WIDTH", "PLANE_WIDTH", "LEVEL_WIDTH", "TILE_WIDTH",
-           "POOL_WIDTH", "LEAK_WIDTH"]
-
-#: Bits of a step's index: networks run up to 4,096 steps.
-STEP_WIDTH = 12
+           "group_width", "PLANE_WIDTH", "LEVEL_WIDTH", "POOL_WIDTH", "LEAK_WIDTH"]
 
 #: Bits of the index of a plane of the source within a step: the bits of an input value, or of the
 #: spikes of as many steps of the source as a step covers.
@@ -20,12 +16,6 @@ PLANE_WIDTH = 4
 
 #: Bits of the index of an output plane within a step: spikes count up to 15, either way.
 LEVEL_WIDTH = 3
-
-#: Bits of the index of a group of planes: of all steps.
-GROUP_WIDTH = STEP_WIDTH + LEVEL_WIDTH
-
-#: Bits of a tile's index: layers have up to 4,096 tiles.
-TILE_WIDTH = 12
 
 #: Bits of a coordinate in a window that is pooled: up to 16 pixels either way.
 POOL_WIDTH = 4
@@ -43,12 +33,17 @@ class InputFrame(data.StructLayout):
 
     def __init__(self, p: CoreParameters):
         super().__init__({
-            "last_plane": STEP_WIDTH,       # planes of a sample (steps, or bits), less one
-            "last_beat":  TILE_WIDTH,       # beats of `lanes` channels a plane, less one
+            "last_plane": p.step_width,     # planes of a sample (steps, or bits), less one
+            "last_beat":  p.tile_width,     # beats of `lanes` channels a plane, less one
             "rows":   range(p.spike_depth + 1),  # rows a group of planes
             "stride": range(p.spike_depth + 1),  # from one of the two input buffers to the other
             "valid":  1,                    # there is a program
         })
+
+
+def group_width(p: CoreParameters) -> int:
+    """Return the bits of the index of a group of planes, of all steps."""
+    return p.step_width + LEVEL_WIDTH
 
 
 def column_shape(p: CoreParameters) -> Shape:
@@ -93,12 +88,12 @@ class FetchLayer(data.StructLayout):
             "source":     range(p.spike_depth),       # first row of the source map
             "group_rows": rows,                       # its rows for a group of planes
             "planes":     range(p.planes + 1),        # planes in the last group
-            "last_tile":  TILE_WIDTH,                 # turns of each loop, less one
+            "last_tile":  p.tile_width,               # turns of each loop, less one
             "last_y":     p.map_width,
             "last_x":     p.map_width,
             "last_pool_y": pool,
             "last_pool_x": pool,
-            "last_group": GROUP_WIDTH,
+            "last_group": group_width(p),
             "last_line":  p.map_width,
             "last_part":  p.map_width,
             "x":          place,                      # first column of a span in its line
@@ -119,8 +114,8 @@ class FetchLayer(data.StructLayout):
             "pool_weights": place_weight,
             "line_weights": place_weight,
             "part_weights": place_weight,
-            "pending":    GROUP_WIDTH + 1,            # groups of planes of the source map
-            "gives":      GROUP_WIDTH + 1,            # groups that it gives to the next layer
+            "pending":    group_width(p) + 1,         # groups of planes of the source map
+            "gives":      group_width(p) + 1,         # groups that it gives to the next layer
             "late":       1,                          # ... at the end of a tile, not one a group
             "coarse":     1,                          # ... at the end of the layer
             "whole":      1,                          # waits once, for its whole source
@@ -137,13 +132,13 @@ class FireLayer(data.StructLayout):
 
     def __init__(self, p: CoreParameters):
         super().__init__({
-            "last_tile":   TILE_WIDTH,                 # tiles, less one
+            "last_tile":   p.tile_width,               # tiles, less one
             "last_y":      p.map_width,                # lines of the output map, less one
             "last_x":      p.map_width,                # places in a line, less one
             "last_pool_y": _pool(p),                   # lines of the window pooled, less one
             "last_pool_x": _pool(p),                   # ... pixels of such a line
             "last_visit":  range(p.tile_groups),       # visits a pass in the last tile, less one
-            "last_step":   STEP_WIDTH,                 # steps, less one
+            "last_step":   p.step_width,               # steps, less one
             "last_plane":  PLANE_WIDTH,                # planes of the source in a step, less one
             "last_level":  LEVEL_WIDTH,                # planes of the output in a step, less one
             "gains":       range(p.gain_depth),        # first row of the gains
@@ -152,7 +147,7 @@ class FireLayer(data.StructLayout):
             "thresholds":  range(p.neuron_depth),      # first row of the thresholds
             "destination": range(p.spike_depth),       # first row of the map of output spikes
             "rows":        range(p.spike_depth + 1),   # rows a group of planes of that map
-            "slots":       TILE_WIDTH + 1,             # tiles from a place in the map to the next
+            "slots":       p.tile_width + 1,           # tiles from a place in the map to the next
             "leak":        data.ArrayLayout(LEAK_WIDTH, 2),
             "sign_bit":    range(p.membrane_width),    # membranes saturate at this bit's weight
             "hard":        1,                          # hard reset
@@ -263,8 +258,8 @@ def _pass_members(p: CoreParameters) -> dict:
         "ends_sample": 1,
         "frees":       1,                         # the last one that needs its tile of weights
         "layer":       range(p.program_depth),
-        "tile":        TILE_WIDTH,
-        "step":        STEP_WIDTH,
+        "tile":        p.tile_width,
+        "step":        p.step_width,
         "level":       LEVEL_WIDTH,
     }
 
@@ -285,8 +280,8 @@ def trace_layout(p: CoreParameters) -> data.StructLayout:
     """Return the payload of the trace port: one visit's spikes and the membranes it stores."""
     return data.StructLayout({
         "layer":     range(p.program_depth),
-        "tile":      TILE_WIDTH,
-        "step":      STEP_WIDTH,
+        "tile":      p.tile_width,
+        "step":      p.step_width,
         "level":     LEVEL_WIDTH,
         "group":     range(p.tile_groups),
         "spikes":    p.neurons,

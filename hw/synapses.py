@@ -53,7 +53,7 @@ class Synapses(wiring.Component):
     closed : :py:`Out(1)`
         Pulse, in the cycle before ``counts`` are those of a new group.
     write, write_en : :py:`In(ConfigWrite)`, :py:`In(1)`
-        Configuration; and weights that come while others are read, if ``shared_weight_port`` is
+        Configuration; and weights that come while others are read, if ``single_port`` is
         not set.
     """
 
@@ -95,11 +95,11 @@ class Synapses(wiring.Component):
                  for plane in range(p.planes)]
         # Block RAMs have a register that can be reset. Several planes share it, and single-port
         # memories lack it: there the masks are reset.
-        clears_word = p.planes == 1 and not p.shared_weight_port
+        clears_word = p.planes == 1 and not p.single_port
         for bank in range(p.banks):
             m.submodules[f"bank{bank}"] = memory = ConfigurableMemory(
-                region, init=self._weights[bank], bank=bank, shared_port=p.shared_weight_port,
-                concurrent=not p.shared_weight_port)
+                region, init=self._weights[bank], bank=bank, shared_port=p.single_port,
+                concurrent=not p.single_port)
             address = Signal(range(p.weight_depth), name=f"address_{bank}", reset_less=True)
             spiking = Signal(p.planes, name=f"spiking_{bank}")     # with `address`
             gate    = Signal(p.planes, name=f"gate_{bank}")        # with the weight word

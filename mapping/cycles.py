@@ -202,7 +202,7 @@ class _Model:
         # readout, complete groups of output.
         self.walked   = times()
         self.visit    = times()
-        self.began    = times() - NeuronUnit.turnaround
+        self.began    = times() - NeuronUnit.turnaround(self.p)
         self.readout  = times()
         self.retired: list[np.ndarray] = []
         self.issued   = 0
@@ -395,7 +395,7 @@ class _Model:
         emits = readout is not None and step is not None and (readout is Readout.SUM or last_step)
         # The pass before is taken by its last visit; this one can be given then.
         self.walked = np.maximum(self.walked + PassWalker.period, self.visit - 1)
-        start = np.maximum(self.walked + 1, self.began + NeuronUnit.turnaround)
+        start = np.maximum(self.walked + 1, self.began + NeuronUnit.turnaround(p))
         if counted is not None:
             start = np.maximum(start, counted)
         visit = result = start

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.parameters import CoreParameters
-from hw.shapes import LEVEL_WIDTH, PLANE_WIDTH, POOL_WIDTH, STEP_WIDTH, TILE_WIDTH
+from hw.shapes import LEVEL_WIDTH, PLANE_WIDTH, POOL_WIDTH
 from hw.weight_loader import ROW_WIDTH
 from mapping.errors import MappingError
 from mapping.geometry import Walk, phases, walk
@@ -167,9 +167,10 @@ def make_plan(network: IntegerNetwork, p: CoreParameters) -> Plan:
           f"input, the rest for the spikes of hidden layers)", used["spikes"], p.spike_depth)
 
     planes = source.steps * len(source.coding)
-    _need("network", "planes of an input sample", planes, 1 << STEP_WIDTH)
+    _need("network", "planes of an input sample (step_width)", planes, 1 << p.step_width)
+    _need("network", "time steps (step_width)", network.timesteps, 1 << p.step_width)
     beats = ceil_div(source.columns * p.banks, p.lanes)
-    _need("network", "beats of a plane of the input", beats, 1 << TILE_WIDTH)
+    _need("network", "beats of a plane of the input (tile_width)", beats, 1 << p.tile_width)
 
     layers: list[LayerPlan] = []
     for number in range(len(network.layers)):
@@ -232,10 +233,10 @@ def _plan_layer(network: IntegerNetwork, number: int, p: CoreParameters,
     for loop, need in (("tile", path.tiles), ("y", path.lines), ("x", path.places),
                        ("line", path.loops["last_line"] + 1),
                        ("part", path.loops["last_part"] + 1)):
-        _need(name, {"tile": "tiles of neurons", "y": "lines of the output map",
+        _need(name, {"tile": "tiles of neurons (tile_width)", "y": "lines of the output map",
                      "x": "places in a line of the output map", "line": "lines of the kernel",
                      "part": "pixels of a line of the kernel"}[loop],
-              need, 1 << (TILE_WIDTH if loop == "tile" else p.map_width))
+              need, 1 << (p.tile_width if loop == "tile" else p.map_width))
     _need(name, "planes of the source in a step", planes, 1 << PLANE_WIDTH)
     _need(name, "planes of the output in a step", len(levels), 1 << LEVEL_WIDTH)
     if not p.map_width:
@@ -249,7 +250,7 @@ def _plan_layer(network: IntegerNetwork, number: int, p: CoreParameters,
     if plan.late:
         # The fetcher counts them for each tile that it is ahead, a row of the queues at least.
         _need(name, "groups of output planes in all steps", plan.output_groups,
-              Fetcher.most_pending // (p.queue_depth + EventQueue.in_flight))
+              Fetcher.most_pending(p) // (p.queue_depth + EventQueue.in_flight))
     _need(name, "rows of gains up to here (gain_depth)", used["gains"], p.gain_depth)
     for memory in ("biases", "thresholds"):
         _need(name, f"rows of {memory} up to here (neuron_depth)", used[memory], p.neuron_depth)
@@ -271,13 +272,13 @@ def _place_weights(layers: list[LayerPlan], p: CoreParameters, used: dict[str, i
             placed.append(replace(layer, weights=used["weights"]))
             used["weights"] += layer.walk.words
         return placed
-    if p.shared_weight_port or p.weight_depth & p.weight_depth - 1 or (
+    if p.single_port or p.weight_depth & p.weight_depth - 1 or (
             p.weight_depth > 1 << ROW_WIDTH):
         words = 0
         for layer in layers:
             words += layer.walk.words
             _need(layer.name, "words of a weight bank up to here (weight_depth; a core with "
-                  "shared_weight_port, or whose weight_depth is no power of two, can't stream "
+                  "single_port, or whose weight_depth is no power of two, can't stream "
                   "weights)", words, p.weight_depth)
     half = p.weight_depth // 2
     order = sorted(range(len(layers)), key=lambda number: -layers[number].walk.words)

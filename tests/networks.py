@@ -29,8 +29,8 @@ __all__ = ["CORES", "PAIRS", "any_network", "any_samples", "candidate", "drawn",
            "random_network", "random_samples"]
 
 #: Small cores, odd in different ways: several planes at once, an odd number of banks, as many lanes
-#: as banks, one unit for all lanes, visits that are no power of two, one port for the weights, and
-#: so few of them that many networks are streamed.
+#: as banks, one unit for all lanes, visits that are no power of two, one port for the weights,
+#: membranes in block RAM, and so few weights that many networks are streamed.
 CORES = {
     "planes1": CoreParameters(
         banks=2, lanes=8, planes=1, neurons=2, scan=8, weight_depth=4096, spike_depth=1024,
@@ -39,7 +39,8 @@ CORES = {
     "planes2": CoreParameters(
         banks=3, lanes=6, planes=2, neurons=2, scan=4, weight_depth=4096, spike_depth=1024,
         neuron_depth=1024, gain_depth=4096, program_depth=12, readout_depth=32, count_width=8,
-        current_width=28, membrane_width=18, leak_terms=1, shared_weight_port=True),
+        current_width=28, membrane_width=18, leak_terms=1, single_port=True,
+        block_membranes=True),
     "planes4": CoreParameters(
         banks=4, lanes=4, planes=4, neurons=1, scan=2, queue_depth=8, weight_depth=64,
         spike_depth=1024, neuron_depth=2048, gain_depth=4096, program_depth=12, readout_depth=20,

@@ -25,7 +25,7 @@ ONE = CoreParameters(
 TWO = CoreParameters(
     banks=3, lanes=3, planes=2, neurons=1, scan=2, queue_depth=8, weight_depth=64, spike_depth=32,
     neuron_depth=128, program_depth=4, readout_depth=8, count_width=5, gain_width=10,
-    current_width=18, membrane_width=14, leak_terms=1, leak_shift_max=3, shared_weight_port=True)
+    current_width=18, membrane_width=14, leak_terms=1, leak_shift_max=3, single_port=True)
 #: What the options of maps take.
 ROOM: dict[str, Any] = dict(
     weight_depth=256, spike_depth=256, neuron_depth=256, gain_depth=256, program_depth=8,

@@ -24,6 +24,7 @@ CORES = {
     "two terms":   core(),
     "one term":    core(groups=3, leak_terms=1, leak_shift_max=4),
     "no leak":     core(leak_terms=0, current_width=12),
+    "membranes in blocks": core(block_membranes=True),
     "one lane":    core(groups=1, membrane_width=18, gain_width=18, count_width=3),
     "wide":        core(groups=2, membrane_width=32, current_width=32, gain_width=18,
                         count_width=14, leak_shift_max=15),
@@ -104,7 +105,7 @@ def run(p, visits, gaps):
     """
     start, starts, used = 0, [], {}
     for visit, gap in zip(visits, gaps, strict=True):
-        start = max(start + 1 + gap, used.get(visit.group, -9) + NeuronUnit.turnaround)
+        start = max(start + 1 + gap, used.get(visit.group, -9) + NeuronUnit.turnaround(p))
         used[visit.group] = start
         starts.append(start)
     at = dict(zip(starts, visits, strict=True))

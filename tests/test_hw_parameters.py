@@ -29,11 +29,11 @@ def test_immutable_and_comparable():
 
 
 def test_to_dict_is_the_constructors_arguments():
-    parameters = CoreParameters(**{**GOOD, "shared_weight_port": True})
+    parameters = CoreParameters(**{**GOOD, "single_port": True})
     values: dict[str, Any] = dict(parameters.to_dict())
     assert set(values) == {field.name for field in dataclasses.fields(CoreParameters)}
     assert values["scan"] == 4
-    assert values["shared_weight_port"] is True
+    assert values["single_port"] is True
     assert CoreParameters(**values) == parameters
 
 
@@ -88,4 +88,4 @@ def test_presets():
     slots = [preset.slots for preset in PRESETS.values()]
     assert slots == sorted(set(slots))
     assert (PRESETS["medium"].banks, PRESETS["medium"].lanes) == (16, 64)
-    assert PRESETS["tiny"].shared_weight_port
+    assert PRESETS["tiny"].single_port

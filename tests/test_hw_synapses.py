@@ -17,7 +17,7 @@ CORES = {
     "one bank":     CoreParameters(banks=1, lanes=2, planes=2, neurons=1, scan=2,
                                    weight_depth=8, count_width=10),
     "one port":     CoreParameters(banks=2, lanes=2, planes=1, neurons=1, scan=1,
-                                   weight_depth=8, count_width=10, shared_weight_port=True),
+                                   weight_depth=8, count_width=10, single_port=True),
 }
 
 

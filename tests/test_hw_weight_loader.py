@@ -177,8 +177,8 @@ def test_tiles_alternate_over_the_layers():
     (small(16), r"layer 1 \(40-24\): words of a weight bank for a tile of streamed weights \(half "
                 r"of weight_depth\): needs 20, the core has 8"),
     (small(96), r"layer 1 \(40-24\): words of a weight bank up to here \(weight_depth; a core with "
-                r"shared_weight_port, .*\): needs 135, the core has 96"),
-    (small(128, shared_weight_port=True), r"layer 1 \(40-24\): words of a weight bank up to here "
+                r"single_port, .*\): needs 135, the core has 96"),
+    (small(128, single_port=True), r"layer 1 \(40-24\): words of a weight bank up to here "
                                           r"\(weight_depth; .*needs 135, the core has 128"),
 ])
 def test_what_can_not_be_streamed_is_refused(p, message):

@@ -72,7 +72,7 @@ DEEP = replace(CORE, spike_depth=1 << 14, weight_depth=1 << 14, neuron_depth=64,
                membrane_width=14)
 
 #: What a core says whose weights can't come tile by tile.
-NO_STREAM = ("(weight_depth; a core with shared_weight_port, or whose weight_depth is no power of "
+NO_STREAM = ("(weight_depth; a core with single_port, or whose weight_depth is no power of "
              "two, can't stream weights)")
 
 #: (network, core, where, quantity, need, limit)
@@ -100,7 +100,7 @@ CASES = {
         FITS, replace(CORE, weight_depth=9),
         "layer 0 (9-6)", f"words of a weight bank up to here {NO_STREAM}", 10, 9),
     "weights at one port": (
-        FITS, replace(CORE, weight_depth=8, shared_weight_port=True),
+        FITS, replace(CORE, weight_depth=8, single_port=True),
         "layer 0 (9-6)", f"words of a weight bank up to here {NO_STREAM}", 10, 8),
     "streamed weights": (
         FITS, replace(CORE, weight_depth=8),
@@ -125,7 +125,7 @@ CASES = {
     "tiles": (
         network(1, 4097, timesteps=1, gain=3, membrane_bits=9),
         replace(CORE, banks=1, lanes=1, neurons=1, spike_depth=1 << 13),
-        "layer 0 (1-4097)", "tiles of neurons", 4097, 4096),
+        "layer 0 (1-4097)", "tiles of neurons (tile_width)", 4097, 4096),
     "readout": (
         network(4, 7, timesteps=1, gain=3, membrane_bits=9), CORE,
         "layer 0 (4-7)", "readout neurons (readout_depth)", 7, 6),
@@ -243,12 +243,16 @@ CASES = {
     "planes of a sample": (            # two bits in each of 4,096 steps
         of_maps((2, 1, 1), dense(2, 2, readout=Readout.LAST), timesteps=4096,
                 input=InputCoding.SAMPLES, input_bits=2), replace(DEEP, spike_depth=1 << 15),
-        "network", "planes of an input sample", 8192, 4096),
+        "network", "planes of an input sample (step_width)", 8192, 4096),
+    "time steps": (
+        network(4, 2, input_bits=2, timesteps=17, gain=3, membrane_bits=9),
+        replace(CORE, step_width=4),
+        "network", "time steps (step_width)", 17, 16),
     "beats of a plane": (
         of_maps((4097, 1, 1), dense(4097, 1, readout=Readout.LAST)),
         CoreParameters(banks=1, lanes=1, neurons=1, scan=1, spike_depth=1 << 15,
                        weight_depth=1 << 14, count_width=16),
-        "network", "beats of a plane of the input", 4097, 4096),
+        "network", "beats of a plane of the input (tile_width)", 4097, 4096),
     "padding of many lines": (         # six windows of 146 lines above the map
         of_maps((2, 146, 10), conv(2, 2, (7, 1), sum_pool=(146, 1), padding=(6, 0)),
                 timesteps=1),
