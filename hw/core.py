@@ -1,6 +1,6 @@
 """The core: from the stream of input spikes to the stream of results."""
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.event_queue import EventQueue
@@ -64,7 +64,11 @@ class Core(wiring.Component):
     o : :py:`Out(stream.Signature(ReadoutBeat))`
         Results of the samples in order, a readout neuron a beat.
     idle : :py:`Out(1)`
-        No sample is in the core.
+        No sample is in the core, nor a part of one.
+    busy : :py:`Out(1)`
+        A whole sample is in the core.
+    frame : :py:`Out(InputFrame)`
+        How the program wants its input.
     trace : :py:`Out(stream.Signature(trace_layout, always_ready=True))`
         Spikes and membranes of each visit that is a step; with ``trace`` only.
     """
@@ -77,6 +81,8 @@ class Core(wiring.Component):
     w: stream.Interface
     o: stream.Interface
     idle: Signal
+    busy: Signal
+    frame: data.View
     trace: stream.Interface
 
     def __init__(self, parameters: CoreParameters, *, trace: bool = False, image=None):
@@ -90,6 +96,8 @@ class Core(wiring.Component):
             "w":      In(stream.Signature(32)),
             "o":      Out(stream.Signature(ReadoutBeat(p))),
             "idle":   Out(1),
+            "busy":   Out(1),
+            "frame":  Out(InputFrame(p)),
         }
         if trace:
             members["trace"] = Out(stream.Signature(trace_layout(p), always_ready=True))
@@ -234,7 +242,11 @@ class Core(wiring.Component):
         m.d.sync += drained.eq(~(
             fetcher.busy | ~Cat(queue.empty for queue in queues).all() | ~credit |
             fire.busy | neurons.busy | readout.busy))
-        m.d.comb += self.idle.eq(drained & ~loader.partial & ~loader.full.any())
+        m.d.comb += [
+            self.busy.eq(~drained | loader.full.any()),
+            self.idle.eq(~self.busy & ~loader.partial),
+            self.frame.eq(frame),
+        ]
 
         if "trace" in self.signature.members:
             m.d.comb += [

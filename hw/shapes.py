@@ -33,11 +33,12 @@ class InputFrame(data.StructLayout):
 
     def __init__(self, p: CoreParameters):
         super().__init__({
-            "last_plane": p.step_width,     # planes of a sample (steps, or bits), less one
-            "last_beat":  p.tile_width,     # beats of `lanes` channels a plane, less one
+            "last_plane": p.step_width,          # planes of a sample (steps, or bits), less one
+            "last_beat":  p.tile_width,          # beats of `lanes` channels a plane, less one
+            "beats":  range(p.spike_depth * p.row_tiles * p.planes + 1),     # beats of a sample
             "rows":   range(p.spike_depth + 1),  # rows a group of planes
             "stride": range(p.spike_depth + 1),  # from one of the two input buffers to the other
-            "valid":  1,                    # there is a program
+            "valid":  1,                         # there is a program
         })
 
 

@@ -147,6 +147,7 @@ def compile_network(network: IntegerNetwork, parameters: CoreParameters) -> Prog
     memories["weights"] = [[] for _ in range(p.banks)]
     frame = InputFrame(p).const({
         "last_plane": plan.frame_planes - 1, "last_beat": plan.frame_beats - 1,
+        "beats": plan.frame_planes * plan.frame_beats,
         "rows": plan.input.rows, "stride": plan.frame_stride, "valid": 1})
     memories["input"].append(frame.as_bits())
     for number, where in enumerate(plan.layers):
