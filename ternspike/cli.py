@@ -149,6 +149,9 @@ def simulate(
     stalls: Annotated[float, typer.Option(
         "--stalls", min=0.0, max=0.99,
         help="Share of the cycles in which each stream is held up at random.")] = 0.0,
+    netlist: Annotated[bool, typer.Option(
+        "--netlist", help="Run what synthesis for an iCE40 makes of the core: slow, for small "
+                          "cores.")] = False,
     dump: Annotated[Path | None, typer.Option(
         "--dump", metavar="FILE", show_default=False,
         help="Write all spikes, membranes, results and cycles as .npz.")] = None,
@@ -164,7 +167,8 @@ def simulate(
     from ternspike import commands
 
     commands.simulate(network, dataset, data, core=core, count=samples, jobs=jobs, seed=seed,
-                      stalls=stalls, dump=dump, waves=waves, report=report, json=json)
+                      stalls=stalls, netlist=netlist, dump=dump, waves=waves, report=report,
+                      json=json)
 
 
 @app.command()

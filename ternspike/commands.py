@@ -87,7 +87,7 @@ def train(
 
 def simulate(
     network_file: Path, dataset: str | None, data: Path | None, *, core: str, count: int | None,
-    jobs: int, seed: int, stalls: float, dump: Path | None, waves: Path | None,
+    jobs: int, seed: int, stalls: float, netlist: bool, dump: Path | None, waves: Path | None,
     report: Path | None, json: Path | None,
 ) -> None:
     """Run samples through the RTL and compare."""
@@ -101,7 +101,8 @@ def simulate(
     with contextlib.ExitStack() as stack:
         dumped = None if dump is None else stack.enter_context(Dump(dump, len(samples)))
         evaluation = _evaluate(network, samples, core, parameters, jobs=jobs, seed=seed,
-                               stalls=stalls, waves=waves, record=dumped and dumped.add)
+                               stalls=stalls, netlist=netlist, waves=waves,
+                               record=dumped and dumped.add)
         summary = _summary(evaluation, seed)
         write_json(json, summary)
         if dumped is not None:
@@ -202,7 +203,7 @@ def _train(recipe: Recipe, dataset: Dataset, seed: int) -> Trained:
 
 def _evaluate(
     network: IntegerNetwork, samples: Samples, core: str, parameters: CoreParameters, *,
-    jobs: int, seed: int, stalls: float = 0.0, waves: Path | None = None,
+    jobs: int, seed: int, stalls: float = 0.0, netlist: bool = False, waves: Path | None = None,
     record: Callable[[int, SimulationResult], None] | None = None,
 ) -> Evaluation:
     """Simulate under a progress display."""
@@ -210,7 +211,7 @@ def _evaluate(
 
     with console.counting(len(samples)) as progress:
         return evaluate(network, samples, core, parameters, jobs=jobs, seed=seed, stalls=stalls,
-                        waves=waves, progress=progress, record=record)
+                        netlist=netlist, waves=waves, progress=progress, record=record)
 
 
 def _summary(evaluation: Evaluation, seed: int) -> dict[str, Any]:

@@ -135,8 +135,8 @@ def predict(
 
 def evaluate(
     network: IntegerNetwork, samples: Samples, core: str, parameters: CoreParameters, *,
-    jobs: int = 1, seed: int = 1, stalls: float = 0.0, waves: Path | None = None,
-    progress: Progress | None = None,
+    jobs: int = 1, seed: int = 1, stalls: float = 0.0, netlist: bool = False,
+    waves: Path | None = None, progress: Progress | None = None,
     record: Callable[[int, SimulationResult], None] | None = None,
 ) -> Evaluation:
     """Do the same and run the samples through the RTL, comparing all that can be seen of it.
@@ -147,6 +147,8 @@ def evaluate(
         Simulators that run at the same time.
     stalls
         Share of the cycles, 0 <= stalls < 1, in which each stream is randomly held up.
+    netlist
+        Run what synthesis makes of the core.
     waves
         Where a waveform of the run is written, if anywhere.
     progress
@@ -171,7 +173,7 @@ def evaluate(
         """Simulate a part; what is large of it ends here."""
         result = simulate(
             program, samples.inputs, part=part, jobs=jobs, seed=seed, stalls=stalls,
-            waves=waves if part.start == 0 else None,
+            netlist=netlist, waves=waves if part.start == 0 else None,
             progress=lambda done: tell("Simulate the RTL", part.start + done))
         if record is not None:
             record(part.start, result)

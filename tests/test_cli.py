@@ -369,7 +369,7 @@ def test_network_too_large_for_the_core(ternspike, tmp_path):
             "layer 0 (64-300)", "neuron_depth", "needs 152, the core has 128")
     # Known before the training, not after it.
     refused(ternspike("demo", "--arch", "64-9000-10", "--core", "tiny", "-o", tmp_path / "out"),
-            "network: rows of spikes (spike_depth", "needs 2316, the core has 512")
+            "network: rows of spikes (spike_depth", "needs 2316, the core has 1024")
     assert leftovers(tmp_path / "out") == []
 
 

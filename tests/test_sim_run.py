@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hw.parameters import CoreParameters
 from mapping.cycles import estimate
 from mapping.program import compile_network
 from model.golden import execute
@@ -51,6 +52,17 @@ NETWORK = _network()
 PROGRAM = compile_network(NETWORK, CORE)
 INPUTS  = np.random.default_rng(3).integers(0, 16, (12, 21)).astype(np.uint8)
 GOLDEN  = execute(NETWORK, INPUTS)
+
+
+def test_netlist_agrees_with_the_golden_model():
+    """What synthesis makes of a small core, in look-up tables and block RAMs, computes the same."""
+    core = CoreParameters(
+        banks=2, lanes=4, neurons=2, scan=4, queue_depth=8, weight_depth=128, spike_depth=64,
+        neuron_depth=64, gain_depth=128, program_depth=4, readout_depth=8, pool_depth=16,
+        map_width=4, count_width=6, gain_width=12, current_width=20, membrane_width=14)
+    result = simulate(compile_network(NETWORK, core), INPUTS, netlist=True)
+    comparison = compare(NETWORK, result, GOLDEN)
+    assert (comparison.first, comparison.compared) == (None, 1620)
 
 
 def test_agrees_with_the_golden_model():
