@@ -9,9 +9,11 @@ import pytest
 from amaranth.lib import wiring
 
 import hw
+from hw.axi_lite import AXILite
 from hw.core import Core
 from hw.parameters import CoreParameters
 from hw.readout import Readout
+from hw.result_words import ResultWords
 from tests.formal.stream_contract import ContractBroken, output_streams, prove
 from tests.stages import Difference, LeakyDifference, Lossy
 
@@ -27,6 +29,8 @@ CORE = CoreParameters(
 COMPONENTS = {
     "Core":    (lambda: Core(CORE), None),
     "Readout": (lambda: Readout(CORE), 8),
+    "AXILite": (lambda: AXILite(4), 8),
+    "ResultWords": (lambda: ResultWords(CORE), 8),
 }
 
 
