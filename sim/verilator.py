@@ -22,7 +22,7 @@ import cocotb_tools.config as cocotb_config
 from sim.errors import SimulationError, tail
 from sim.verilog import component_ports, to_netlist, to_rtlil, to_verilog
 
-__all__ = ["build", "scratch"]
+__all__ = ["build", "scratch", "verilator"]
 
 # Warnings that Yosys' rendering of Amaranth's width rules provokes; never the designer's doing.
 _WAIVERS = ("-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEINCOMPLETE", "-Wno-UNSIGNED")
@@ -71,6 +71,20 @@ def build(component, *, name: str, netlist: bool = False) -> Path:
         if not executable.exists():
             _compile(component, name, executable, netlist=netlist)
     return executable
+
+
+def verilator(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Verilator and return what it said.
+
+    Raises
+    ------
+    SimulationError
+        If it is not installed.
+    """
+    return subprocess.run(
+        [str(_verilator_root() / "bin" / "verilator_bin"), *arguments],
+        env=os.environ | {"VERILATOR_ROOT": str(_verilator_root())}, check=False,
+        capture_output=True, text=True)
 
 
 @contextlib.contextmanager

