@@ -1,0 +1,1 @@
+"""FPGA boards: pins, clock and reset around a linked core, and what makes a bitstream of it."""

@@ -1,0 +1,16 @@
+"""iCEBreaker: an iCE40 UP5K with a serial line over USB."""
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from boards.board import Board
+from boards.ice40 import ICE40
+
+__all__ = ["BOARD"]
+
+BOARD = Board(
+    name="icebreaker", title="iCEBreaker", chip="iCE40UP5K-SG48",
+    platform=ICEBreakerPlatform, family=ICE40(ultra_plus=True),
+    core="tiny", clock=24_000_000,
+    device=("--up5k", "--package", "sg48"),
+    led=("led_g", ""), loader=("--board", "ice40_generic"),
+    pll_pad=True, initial_weights=False,
+    notes="Serial line: the second of its two USB ports.")
