@@ -1,4 +1,4 @@
-"""Simulators of components: Verilog, compiled by Verilator and linked with cocotb.
+"""Simulators of components: Verilog, compiled by Verilator and linked with cocotb, or with C++.
 
 Verilator is driven directly, not through cocotb's runner: that one makes every signal public,
 which a large design's C++ compile does not survive. Here only the ports are public, and what
@@ -41,7 +41,7 @@ _MAKE_VARIABLES = ("CXX=g++", "LINK=g++", "AR=ar", "CFG_CXXFLAGS_PCH_I=-include"
                    "OPT_FAST=-O2", "OPT_GLOBAL=-O2")
 
 
-def build(component, *, name: str, netlist: bool = False) -> Path:
+def build(component, *, name: str, netlist: bool = False, harness: Path | None = None) -> Path:
     """Return a simulator of ``component``, built when there is none yet of the same design.
 
     Simulators are kept in ``build/verilator``, or the folder that the environment variable
@@ -56,6 +56,8 @@ def build(component, *, name: str, netlist: bool = False) -> Path:
         Name of the top module.
     netlist
         Simulate what synthesis makes of it, see :func:`sim.verilog.to_netlist`.
+    harness
+        C++ with the function ``main``, which drives the class ``Vtop``; by default cocotb.
 
     Raises
     ------
@@ -65,11 +67,12 @@ def build(component, *, name: str, netlist: bool = False) -> Path:
     design = to_rtlil(component, name)
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
-    digest = _digest(design, netlist, *_tools(), _VERILATOR_FLAGS, _MAKE_VARIABLES)
+    driver = () if harness is None else (harness.read_text(),)
+    digest = _digest(design, netlist, *driver, *_tools(), _VERILATOR_FLAGS, _MAKE_VARIABLES)
     executable = cache / f"{name}-{digest}"
     with _locked(executable.with_suffix(".lock")):
         if not executable.exists():
-            _compile(component, name, executable, netlist=netlist)
+            _compile(component, name, executable, netlist=netlist, harness=harness)
     return executable
 
 
@@ -101,7 +104,8 @@ def scratch(purpose: str) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _compile(component, name: str, executable: Path, *, netlist: bool) -> None:
+def _compile(component, name: str, executable: Path, *, netlist: bool,
+             harness: Path | None) -> None:
     """Build in a temporary folder, because make can't work in paths with spaces."""
     for tool in ("g++", "make", "ar"):
         if shutil.which(tool) is None:
@@ -109,16 +113,11 @@ def _compile(component, name: str, executable: Path, *, netlist: bool) -> None:
     with scratch("build") as folder:
         convert = to_netlist if netlist else to_verilog
         (folder / f"{name}.v").write_text(convert(component, name))
-        ports = ["clk", "rst", *(port.name for port in component_ports(component))]
-        (folder / "ports.vlt").write_text("`verilator_config\n" + "".join(
-            f'public_flat_rw -module "{name}" -var "{port}"\n' for port in ports))
-        libraries = cocotb_config.libs_dir
-        harness = cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp"
+        driver = _cocotb(component, name, folder) if harness is None else [harness]
         _run([_verilator_root() / "bin" / "verilator_bin", *_VERILATOR_FLAGS,
               *(_NETLIST_FLAGS if netlist else ()),
               "-Mdir", "objects", "--top-module", name, "-o", "simulator",
-              "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
-              harness, "ports.vlt", f"{name}.v"], folder, name)
+              *driver, f"{name}.v"], folder, name)
         runtime = _cache() / f"runtime-{_digest(*_tools(), _MAKE_VARIABLES)}"
         for compiled in runtime.glob("*.o"):
             shutil.copy(compiled, folder / "objects")
@@ -128,6 +127,17 @@ def _compile(component, name: str, executable: Path, *, netlist: bool) -> None:
         for compiled in (folder / "objects").glob("verilated*.o"):
             _install(compiled, runtime / compiled.name)
         _install(folder / "objects" / "simulator", executable)
+
+
+def _cocotb(component, name: str, folder: Path) -> list[str | Path]:
+    """Return what to tell Verilator so that cocotb drives the simulation and sees the ports."""
+    ports = ["clk", "rst", *(port.name for port in component_ports(component))]
+    (folder / "ports.vlt").write_text("`verilator_config\n" + "".join(
+        f'public_flat_rw -module "{name}" -var "{port}"\n' for port in ports))
+    libraries = cocotb_config.libs_dir
+    return ["-LDFLAGS",
+            f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
+            cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp", "ports.vlt"]
 
 
 def _run(command: Sequence[str | Path], folder: Path, name: str) -> None:
