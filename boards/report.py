@@ -123,14 +123,16 @@ def read_report(report: Mapping[str, Any], family: Family, frequency: float,
     sites = report["utilization"]
     used = {}
     for name, kinds in family.sites.items():
-        there = [sites[kind] for kind in kinds if kind in sites]
-        used[name] = (sum(site["used"] for site in there), there[0]["available"] if there else 0)
+        known = [sites[kind] for kind in kinds if kind in sites]
+        used[name] = (sum(site["used"] for site in known), known[0]["available"] if known else 0)
     if family.flipflops:
         # A logic cell is a LUT and a flip-flop, and counted as one.
         count = sum(number for kind, number in types.items() if kind.startswith(family.flipflops))
         used["FF"] = (count, used["LUT"][1])
-    return Report({name: used[name] for name in ("LUT", "FF", "BRAM", "DSP", "SPRAM")
-                   if name in used}, clocks, _slowest_path(report))
+    # Chips of one family differ in what they have.
+    there = {name: used[name] for name in ("LUT", "FF", "BRAM", "DSP", "SPRAM")
+             if name in used and used[name][1]}
+    return Report(there, clocks, _slowest_path(report))
 
 
 def _slowest_path(report: Mapping[str, Any]) -> Path | None:

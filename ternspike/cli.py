@@ -172,6 +172,30 @@ def simulate(
 
 
 @app.command()
+def run(
+    network: Network,
+    port: Annotated[str, typer.Option(
+        "--port", metavar="PORT",
+        help="Where the device is: /dev/ttyUSB0, COM3, socket://host:port; or sim, which simulates "
+             "a board.")],
+    core: Annotated[str | None, typer.Option(
+        "--core", metavar="CORE", show_default=False,
+        help="Of the simulated board, as for simulate; a device has its own. Default: medium.",
+    )] = None,
+    dataset: TestSet = None, data: Data = None, samples: Samples = None, seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """Run test samples on a device; compare all results with the golden model."""
+    from ternspike import commands
+
+    if core is not None and port != "sim":
+        raise typer.BadParameter("only a simulated board (--port sim) is made with a core; a "
+                                 "device has its own", param_hint="--core")
+    commands.run(network, dataset, data, port=port, core=core or "medium", count=samples,
+                 seed=seed, json=json)
+
+
+@app.command()
 def estimate(
     network: Network, core: Core = "medium", dataset: TestSet = None, data: Data = None,
     samples: Samples = None, seed: Seed = 1, json: Json = None,
@@ -228,3 +252,55 @@ def verilog(
     from ternspike import commands
 
     commands.verilog(core, network, output=output, json=json)
+
+
+@app.command()
+def build(
+    board: Annotated[str | None, typer.Option(
+        "--board", metavar="NAME", show_default=False, help="Whose bitstream; see --list.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the boards and stop.")] = False,
+    core: Annotated[str | None, typer.Option(
+        "--core", metavar="CORE", show_default=False,
+        help="As for simulate. Default: the board's.")] = None,
+    network: Annotated[Path | None, typer.Option(
+        "--network", metavar="NETWORK", show_default=False,
+        help="Put this network into the memories, so that the board starts with it.")] = None,
+    freq: Annotated[float | None, typer.Option(
+        "--freq", metavar="MHZ", min=1.0, max=1000.0, show_default=False,
+        help="The core's clock. Default: the board's.")] = None,
+    seeds: Annotated[int, typer.Option(
+        "--seeds", min=1, max=100, help="Seeds of place and route, of which the best wins.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at the same time.")] = 1,
+    output: Annotated[Path | None, typer.Option(
+        "--output", "-o", metavar="DIR", show_default=False,
+        help="Folder of the results. Default: build/boards/NAME.")] = None,
+    json: Json = None,
+) -> None:
+    """Make the bitstream of a board, a report and a picture of it."""
+    from ternspike import building
+
+    if listing:
+        building.show_boards()
+    elif board is None:
+        raise typer.BadParameter("which board? `ternspike build --list` shows them",
+                                 param_hint="--board")
+    else:
+        building.build(board, core=core, network_file=network, freq=freq, seeds=seeds, jobs=jobs,
+                       json=json, folder=output)
+
+
+@app.command()
+def program(
+    board: Annotated[str, typer.Option(
+        "--board", metavar="NAME", help="Into which; see `ternspike build --list`.")],
+    bitstream: Annotated[Path | None, typer.Option(
+        "--bitstream", metavar="FILE", show_default=False,
+        help="Default: the last one that was built for the board.")] = None,
+    cable: Annotated[str | None, typer.Option(
+        "--cable", metavar="NAME", show_default=False,
+        help="As openFPGALoader calls it. Default: the board's.")] = None,
+) -> None:
+    """Load a bitstream into a board with openFPGALoader."""
+    from ternspike import building
+
+    building.program(board, bitstream, cable)

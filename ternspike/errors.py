@@ -3,7 +3,7 @@
 __all__ = ["explain"]
 
 #: Packages whose own exceptions have messages written for a user.
-PACKAGES = {"hw", "mapping", "model", "sim", "ternspike"}
+PACKAGES = {"boards", "hw", "mapping", "model", "sim", "ternspike"}
 
 
 def explain(error: Exception) -> str | None:

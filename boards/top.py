@@ -1,0 +1,89 @@
+"""What is on every board: a linked core, its serial line, and an LED."""
+from amaranth import *
+from amaranth.lib import io, wiring
+
+from boards.board import Board
+from boards.pll import PllSetting
+from boards.reset import StartReset
+from hw.core import Core
+from hw.linked_core import LinkedCore
+from hw.parameters import CoreParameters
+from hw.uart import UartReceiver, UartTransmitter
+
+__all__ = ["Top", "BAUD", "CLOCK_NET"]
+
+#: Speed of the serial line at first, in bits a second.
+BAUD = 115_200
+
+#: The clock of all of it, as tools know it.
+CLOCK_NET = "clk"
+
+
+class Top(Elaboratable):
+    """A linked core between the serial line's pins.
+
+    ::
+
+        pin clk -> PLL -> StartReset
+        pin rx  -> UartReceiver -> LinkedCore -> UartTransmitter -> pin tx
+                                       idle -> pin led
+
+    Parameters
+    ----------
+    board : :class:`~boards.board.Board`
+        Whose pins and PLL they are.
+    setting : :class:`~boards.pll.PllSetting`
+        Of the PLL.
+    parameters : :class:`~hw.parameters.CoreParameters`
+        Shape of the core.
+    image : dict
+        First contents of the core's memories.
+    """
+
+    #: Seconds of a reset at least: block RAMs of the iCE40 read as 0 for about 3 us at the start.
+    RESET_SECONDS = 15e-6
+
+    def __init__(self, board: Board, setting: PllSetting, parameters: CoreParameters, *,
+                 image=None):
+        self._board = board
+        self._setting = setting
+        self._parameters = parameters
+        self._image = image
+
+    def elaborate(self, platform):
+        """Join them."""
+        m = Module()
+        clock = round(self._setting.output)
+
+        m.domains.sync = sync = ClockDomain()
+        clk, locked = self._board.family.add_pll(m, platform, self._board, self._setting)
+        m.submodules.start = start = StartReset(
+            cycles=max(Core.reset_cycles, int(self.RESET_SECONDS * clock)))
+        m.d.comb += [
+            sync.clk.eq(clk),
+            sync.rst.eq(start.rst),
+            start.clk.eq(clk),
+            start.locked.eq(locked),
+        ]
+
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.rx_pin  = rx_pin  = io.Buffer("i", uart.rx)
+        m.submodules.tx_pin  = tx_pin  = io.Buffer("o", uart.tx)
+        m.submodules.led_pin = led_pin = io.Buffer("o", self._board.led_port(platform))
+
+        divisor = round(clock / BAUD)
+        m.submodules.link = link = LinkedCore(
+            self._parameters, clock=clock, divisor=divisor, image=self._image)
+        m.submodules.receiver = receiver = UartReceiver(divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(divisor)
+        wiring.connect(m, receiver.o, link.i)
+        wiring.connect(m, link.o, transmitter.i)
+        m.d.comb += [
+            receiver.divisor.eq(link.divisor),
+            transmitter.divisor.eq(link.divisor),
+            receiver.line.eq(rx_pin.i),
+            tx_pin.o.eq(transmitter.line),
+            link.line_break.eq(receiver.line_break),
+            led_pin.o.eq(link.idle),
+        ]
+        return m
