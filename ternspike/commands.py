@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ternspike.evaluation import Evaluation
     from ternspike.training import Changes, Trained
 
-__all__ = ["MismatchError", "bundle", "demo", "estimate", "info", "simulate", "train", "verilog"]
+__all__ = ["MismatchError", "bundle", "demo", "estimate", "info", "run", "simulate", "train",
+           "verilog"]
 
 #: Random samples of an estimate for which there is no data set.
 RANDOM_SAMPLES = 64
@@ -114,6 +115,26 @@ def simulate(
                            jobs=jobs if stalls else None, seed=seed)
         write_text(report, _report(evaluation, summary, command))
     tables.evaluation(summary)
+    _require_equal(summary)
+
+
+def run(
+    network_file: Path, dataset: str | None, data: Path | None, *, port: str, core: str,
+    count: int | None, seed: int, json: Path | None,
+) -> None:
+    """Run samples on a device and compare."""
+    from ternspike.running import device_at, measure, summarise_run
+
+    check_outputs(json)
+    parameters = parse_core(core)
+    network = IntegerNetwork.load(network_file)
+    samples = test_samples(network, load(_dataset_name(network, dataset), data), count, seed)
+    with device_at(port, network, parameters) as device:
+        with console.searching() as progress:
+            measured = measure(device, network, samples, progress)
+        summary = summarise_run(port, device, network, samples, measured, seed)
+    write_json(json, summary)
+    tables.run(summary)
     _require_equal(summary)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from model.accounting import sizes
 from ternspike.console import show
 
-__all__ = ["bundling", "estimate", "evaluation", "info", "training"]
+__all__ = ["bundling", "estimate", "evaluation", "info", "run", "training"]
 
 
 def training(summary: Mapping[str, Any]) -> None:
@@ -35,6 +35,23 @@ def evaluation(summary: Mapping[str, Any]) -> None:
         ("weights", f"{weights['count']:,}, {weights['density']:.1%} not 0"),
         ("memory against float32", f"{weights['compression_total']:.2f} x smaller"),
         ("energy of operations", f"{energy['ratio_ops']:.2f} x lower"),
+    ])
+
+
+def run(summary: Mapping[str, Any]) -> None:
+    """Print what a device did."""
+    device, core, cycles = summary["device"], summary["core"], summary["cycles"]
+    traffic, seconds = summary["bytes"], summary["seconds"]
+    microseconds = cycles["mean"] / device["clock"] * 1e6
+    show(f"{summary['dataset']}, {summary['arch']}, T = {summary['timesteps']}, "
+         f"{summary['samples']:,} samples on {device['port']}", [
+        ("core", f"{core['banks']} banks, {core['lanes']} lanes, {device['clock'] / 1e6:g} MHz"),
+        *([] if device["baud"] is None else [("serial line", f"{device['baud']:,} baud")]),
+        *_accuracies(summary["accuracy"]),
+        ("mismatches", f"{summary['mismatches']:,} of {summary['compared']:,}"),
+        ("cycles a sample", f"{cycles['mean']:,.1f}, {microseconds:,.1f} us"),
+        ("bytes", f"{traffic['sent']:,} sent, {traffic['received']:,} received"),
+        ("seconds", f"{seconds['load']:.2f} to load, {seconds['run']:.2f} to run"),
     ])
 
 

@@ -17,6 +17,7 @@ from ternspike import commands, console, evaluation
 from ternspike.cli import main
 from ternspike.dump import Dump
 from ternspike.training import Changes, choose_recipe
+from tests.fake_device import FakeDevice, device_on_socket, table
 from tests.networks import CORES
 
 # The command line's name of a core that other tests simulate, too.
@@ -76,7 +77,7 @@ def leftovers(folder):
 # Help
 
 @pytest.mark.parametrize("command", [
-    "demo", "train", "simulate", "estimate", "bundle", "info", "verilog"])
+    "demo", "train", "simulate", "run", "estimate", "bundle", "info", "verilog"])
 def test_help(ternspike, command):
     code, out, _ = ternspike(command, "--help")
     assert code == 0
@@ -313,6 +314,43 @@ def test_parts_of_the_samples_change_nothing(ternspike, network_file, tmp_path, 
     assert json.loads(made[0][0])["mismatches"] == 0
 
 
+def test_run(ternspike, network_file, tmp_path):
+    """On a device whose core is a table of the golden model's results."""
+    network, numbers = random_network(), tmp_path / "out.json"
+    core, inputs = CORES["planes1"], load("digits").test_x[:6].reshape(6, -1)
+    device = FakeDevice(core, table(network, core, inputs), work=1)
+    with device_on_socket(device) as url:
+        code, out, err = ternspike("run", network_file, "--port", url, "--samples", 6,
+                                   "--json", numbers)
+    assert code == 0, err
+    assert f"6 samples on {url}" in out
+    for row in ("mismatches", "0 of 66", "cycles a sample", "100.0, 8.3 us", "12 MHz"):
+        assert row in out
+    summary = json.loads(numbers.read_text())
+    assert summary["mismatches"] == 0 and summary["compared"] == 66
+    assert summary["accuracy"]["device"] == summary["accuracy"]["integer"]
+    assert summary["core"] == core.to_dict()
+    assert summary["bytes"]["sent"] > summary["bytes"]["received"] > 6 * 11 * 4
+
+
+def test_run_with_mismatches(ternspike, network_file, tmp_path):
+    """All of it is told, and the exit code says that it is wrong."""
+    network, numbers = random_network(), tmp_path / "out.json"
+    core, inputs = CORES["planes1"], load("digits").test_x[:6].reshape(6, -1)
+    results = table(network, core, inputs)
+    fourth = list(results)[3]
+    right = results[fourth][7]
+    results[fourth][7] += 1
+    with device_on_socket(FakeDevice(core, results)) as url:
+        code, out, err = ternspike("run", network_file, "--port", url, "--samples", 6,
+                                   "--json", numbers)
+    assert code == 1
+    assert "1 of 66" in out
+    assert (f"ternspike: 1 of 66 values differ from the golden model, the first: sample 3, neuron "
+            f"7: membrane is {right + 1}, expected {right}") in err
+    assert json.loads(numbers.read_text())["mismatches"] == 1
+
+
 def test_verilog(ternspike, tmp_path):
     path = tmp_path / "core.v"
     code, _, err = ternspike("verilog", "--core", SMALL, "-o", path, "--json", tmp_path / "v.json")
@@ -406,6 +444,38 @@ def test_impossible_core(ternspike, network_file, core, words):
     refused(ternspike("estimate", network_file, "--core", core), *words)
 
 
+# Bad input: devices
+
+def test_device_that_is_not_there(ternspike, network_file, tmp_path):
+    numbers = tmp_path / "numbers.json"
+    refused(ternspike("run", network_file, "--port", tmp_path / "tty", "--json", numbers),
+            f"{tmp_path / 'tty'} can't be opened: No such file or directory")
+    refused(ternspike("run", network_file, "--port", "socket://127.0.0.1:1"),
+            "socket://127.0.0.1:1 can't be opened", "Connection refused")
+    assert not numbers.exists()
+
+
+def test_device_that_is_unplugged(ternspike, network_file):
+    with device_on_socket(FakeDevice(CORES["planes1"]), hang_up_after=700) as url:
+        refused(ternspike("run", network_file, "--port", url),
+                f"{url}: the connection broke at WRITE")
+
+
+def test_network_that_the_device_cannot_hold(ternspike, tmp_path):
+    path = tmp_path / "net.safetensors"
+    random_network(hidden=3000, dataset="digits").save(path)
+    with device_on_socket(FakeDevice(CORES["planes1"])) as url:
+        refused(ternspike("run", path, "--port", url), "(gain_depth)", "the core has 4096")
+    # Without a simulator that would be built first.
+    refused(ternspike("run", path, "--port", "sim", "--core", SMALL), "the core has 4096")
+
+
+def test_core_of_a_device(ternspike, network_file):
+    code, _, err = ternspike("run", network_file, "--port", "board", "--core", "tiny")
+    assert code == 2 and "--port sim" in err
+    refused(ternspike("run", network_file, "--port", "sim", "--core", "huge"), "Unknown core")
+
+
 # Bad input: network files
 
 def test_truncated_network(ternspike, network_file):
@@ -435,7 +505,7 @@ def test_network_that_names_no_data_set(ternspike, tmp_path):
 
 @pytest.mark.parametrize("command", [
     ("train", "-o"), ("train", "-o", "net", "--json"), ("info", "net", "--json"),
-    ("bundle", "net", "-o"), ("bundle", "net", "--json"),
+    ("bundle", "net", "-o"), ("bundle", "net", "--json"), ("run", "net", "--port", "sim", "--json"),
     ("estimate", "net", "--json"), ("simulate", "net", "--dump"), ("simulate", "net", "--waves"),
     ("simulate", "net", "--report"), ("verilog", "-o"),
 ])
