@@ -131,7 +131,7 @@ REGISTERS: tuple[Register, ...] = (
           "written.", field="ADDRESS"),
     _word("CONFIG_DATA", 0x14, Access.WRITE,
           "Writes a word of the core's memories. Refused unless the core is idle and has a "
-          "word at CONFIG_ADDRESS.", field="DATA"),
+          "word at CONFIG_ADDRESS.", field="DATA", reset=None),
     _word("SAMPLE_BEATS", 0x18, Access.READ,
           "Beats of an input sample of the network that is loaded.", reset=None),
     _word("CYCLES", 0x20, Access.READ,

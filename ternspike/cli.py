@@ -31,6 +31,13 @@ class CodingName(enum.StrEnum):
     EVENTS = "events"
 
 
+class TopName(enum.StrEnum):
+    """What `ternspike verilog` writes: the values of `ternspike.commands.MODULES`."""
+
+    CORE = "core"
+    AXI = "axi"
+
+
 Network = Annotated[Path, typer.Argument(
     metavar="NETWORK", help="Network file, as `ternspike train` writes it.")]
 TrainingSet = Annotated[str | None, typer.Option(
@@ -240,18 +247,34 @@ def info(network: Network, json: Json = None) -> None:
 
 @app.command()
 def verilog(
-    output: Annotated[Path, typer.Option(
-        "--output", "-o", metavar="FILE", help="The Verilog file to write.")],
+    output: Annotated[Path | None, typer.Option(
+        "--output", "-o", metavar="FILE", show_default=False,
+        help="The Verilog file to write.")] = None,
+    soc: Annotated[Path | None, typer.Option(
+        "--soc", metavar="DIR", show_default=False,
+        help="Write into this folder instead, with --top axi: the Verilog, C header, SystemRDL, "
+             "FuseSoC core file and an example of an instance.")] = None,
+    top: Annotated[TopName | None, typer.Option(
+        "--top", show_default=False,
+        help="core: the core, with its streams; axi: with AXI4-Lite registers and AXI4-Stream. "
+             "Default: core, or axi with --soc.")] = None,
     core: Core = "medium",
     network: Annotated[Path | None, typer.Option(
         "--network", metavar="NETWORK", show_default=False,
         help="Put this network into the memories, so that none needs to be loaded.")] = None,
     json: Json = None,
 ) -> None:
-    """Write the Verilog of a core."""
+    """Write the Verilog of a core, or all that a system on chip takes to have one."""
     from ternspike import commands
 
-    commands.verilog(core, network, output=output, json=json)
+    if (output is None) == (soc is None):
+        raise typer.BadParameter("Say where to write, with either --output or --soc.")
+    if soc is not None:
+        if top is TopName.CORE:
+            raise typer.BadParameter("--soc writes --top axi, not core.")
+        commands.soc(core, network, folder=soc, json=json)
+    elif output is not None:
+        commands.verilog(core, network, top=(top or TopName.CORE).value, output=output, json=json)
 
 
 @app.command()

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from ternspike.evaluation import Evaluation
     from ternspike.training import Changes, Trained
 
-__all__ = ["MismatchError", "bundle", "demo", "estimate", "info", "run", "simulate", "train",
-           "verilog"]
+__all__ = ["MismatchError", "bundle", "demo", "estimate", "info", "run", "simulate", "soc",
+           "train", "verilog"]
 
 #: Random samples of an estimate for which there is no data set.
 RANDOM_SAMPLES = 64
 
-#: The name of the core in Verilog.
-MODULE = "ternspike_core"
+#: The names in Verilog of the core, and of the core behind AXI.
+MODULES = {"core": "ternspike_core", "axi": "ternspike_axi"}
 
 
 class MismatchError(RuntimeError):
@@ -191,27 +191,53 @@ def info(network_file: Path, *, json: Path | None) -> None:
     tables.info(content)
 
 
-def verilog(core: str, network_file: Path | None, *, output: Path, json: Path | None) -> None:
-    """Write the Verilog of a core."""
+def verilog(
+    core: str, network_file: Path | None, *, top: str, output: Path, json: Path | None,
+) -> None:
+    """Write the Verilog of a core, bare or behind AXI."""
+    check_outputs(output, json)
+    _write_verilog(core, network_file, top, output, json, {})
+
+
+def soc(core: str, network_file: Path | None, *, folder: Path, json: Path | None) -> None:
+    """Write a core behind AXI, and what tools and software want to know of it."""
+    from ternspike.soc import companions
+
+    module = MODULES["axi"]
+    folder.mkdir(parents=True, exist_ok=True)
+    output = folder / f"{module}.v"
+    texts = {folder / name: text for name, text in companions(parse_core(core), module).items()}
+    check_outputs(output, *texts, json)
+    _write_verilog(core, network_file, "axi", output, json, texts)
+    console.note(f"{folder}: {', '.join(path.name for path in texts)}")
+
+
+def _write_verilog(
+    core: str, network_file: Path | None, top: str, output: Path, json: Path | None,
+    more: dict[Path, str],
+) -> None:
+    """Write the Verilog of a core and ``more`` files; none of them if there is no Verilog."""
+    from hw.axi import TernspikeAXI
     from hw.core import Core
     from sim.verilog import component_ports, to_verilog
 
-    check_outputs(output, json)
     parameters, image = parse_core(core), None
     if network_file is not None:
         from mapping.program import compile_network
         image = compile_network(IntegerNetwork.load(network_file), parameters).image()
-    component = Core(parameters, image=image)
-    text = to_verilog(component, MODULE)
-    write_text(output, text)
+    kind = TernspikeAXI if top == "axi" else Core
+    component, module = kind(parameters, image=image), MODULES[top]
+    text = to_verilog(component, module)
+    for path, content in ({output: text} | more).items():
+        write_text(path, content)
     summary = {
         "core": {"name": core} | parameters.to_dict(),
-        "module": MODULE,
+        "module": module,
         "lines": text.count("\n"),
         "ports": {port.name: len(port) for port in component_ports(component)},
     }
     write_json(json, summary)
-    console.note(f"{output}: module {MODULE}, {summary['lines']} lines")
+    console.note(f"{output}: module {module}, {summary['lines']} lines")
 
 
 def _train(recipe: Recipe, dataset: Dataset, seed: int) -> Trained:
