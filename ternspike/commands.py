@@ -18,6 +18,8 @@ from ternspike.outputs import check_outputs, write_json, write_text
 from ternspike.samples import Samples, test_samples
 
 if TYPE_CHECKING:
+    from hw.axi import TernspikeAXI
+    from hw.core import Core
     from hw.parameters import CoreParameters
     from model.recipes import Recipe
     from sim.run import SimulationResult
@@ -195,43 +197,56 @@ def verilog(
     core: str, network_file: Path | None, *, top: str, output: Path, json: Path | None,
 ) -> None:
     """Write the Verilog of a core, bare or behind AXI."""
+    from hw.axi import TernspikeAXI
+    from hw.core import Core
+    from sim.verilog import to_verilog
+
     check_outputs(output, json)
-    _write_verilog(core, network_file, top, output, json, {})
+    parameters, image = _parameters(core, network_file)
+    component = {"core": Core, "axi": TernspikeAXI}[top](parameters, image=image)
+    text = to_verilog(component, MODULES[top])
+    write_text(output, text)
+    _summarise_verilog(core, component, text, MODULES[top], output=output, json=json)
 
 
 def soc(core: str, network_file: Path | None, *, folder: Path, json: Path | None) -> None:
     """Write a core behind AXI, and what tools and software want to know of it."""
-    from ternspike.soc import companions
+    from hw.axi import TernspikeAXI
+    from sim.verilog import to_verilog
+    from ternspike.soc import COMPANIONS, companions
 
     module = MODULES["axi"]
-    folder.mkdir(parents=True, exist_ok=True)
     output = folder / f"{module}.v"
-    texts = {folder / name: text for name, text in companions(parse_core(core), module).items()}
-    check_outputs(output, *texts, json)
-    _write_verilog(core, network_file, "axi", output, json, texts)
-    console.note(f"{folder}: {', '.join(path.name for path in texts)}")
-
-
-def _write_verilog(
-    core: str, network_file: Path | None, top: str, output: Path, json: Path | None,
-    more: dict[Path, str],
-) -> None:
-    """Write the Verilog of a core and ``more`` files; none of them if there is no Verilog."""
-    from hw.axi import TernspikeAXI
-    from hw.core import Core
-    from sim.verilog import component_ports, to_verilog
-
-    parameters, image = parse_core(core), None
-    if network_file is not None:
-        from mapping.program import compile_network
-        image = compile_network(IntegerNetwork.load(network_file), parameters).image()
-    kind = TernspikeAXI if top == "axi" else Core
-    component, module = kind(parameters, image=image), MODULES[top]
+    folder.mkdir(parents=True, exist_ok=True)
+    check_outputs(output, *(folder / name for name in COMPANIONS), json)
+    parameters, image = _parameters(core, network_file)
+    component = TernspikeAXI(parameters, image=image)
     text = to_verilog(component, module)
-    for path, content in ({output: text} | more).items():
-        write_text(path, content)
+    for name, content in ({output.name: text} | companions(component, module)).items():
+        write_text(folder / name, content)
+    _summarise_verilog(core, component, text, module, output=output, json=json)
+    console.note(f"{folder}: {', '.join(COMPANIONS)}")
+
+
+def _parameters(core: str, network_file: Path | None) -> tuple[CoreParameters, dict | None]:
+    """Return the parameters of a core, and the contents of its memories if there is a network."""
+    parameters = parse_core(core)
+    if network_file is None:
+        return parameters, None
+    from mapping.program import compile_network
+
+    return parameters, compile_network(IntegerNetwork.load(network_file), parameters).image()
+
+
+def _summarise_verilog(
+    core: str, component: Core | TernspikeAXI, text: str, module: str, *, output: Path,
+    json: Path | None,
+) -> None:
+    """Tell what was written."""
+    from sim.verilog import component_ports
+
     summary = {
-        "core": {"name": core} | parameters.to_dict(),
+        "core": {"name": core} | component.parameters.to_dict(),
         "module": module,
         "lines": text.count("\n"),
         "ports": {port.name: len(port) for port in component_ports(component)},

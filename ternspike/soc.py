@@ -6,16 +6,18 @@
 import textwrap
 
 from hw.axi import TernspikeAXI
-from hw.parameters import CoreParameters
 from hw.registers import ADDRESS_WIDTH, REGISTERS, VERSION, WORD_BYTES, Access
 from sim.verilog import component_ports
 from ternspike import __version__
 
-__all__ = ["EXAMPLE", "c_header", "companions", "example", "fusesoc_core", "registers_page",
-           "system_rdl"]
+__all__ = ["COMPANIONS", "EXAMPLE", "c_header", "companions", "example", "fusesoc_core",
+           "registers_page", "system_rdl"]
 
 #: The module of the example.
 EXAMPLE = "soc_example"
+
+#: The files that go with the Verilog of a block.
+COMPANIONS = ("ternspike.h", "ternspike.rdl", "ternspike.core", f"{EXAMPLE}.v")
 
 # Bits of a register.
 _WIDTH = 8 * WORD_BYTES
@@ -289,15 +291,10 @@ def example(component: TernspikeAXI, module: str) -> str:
                            connections=",\n".join(connections))
 
 
-def companions(parameters: CoreParameters, module: str) -> dict[str, str]:
+def companions(component: TernspikeAXI, module: str) -> dict[str, str]:
     """Return the files that go with the Verilog of a block, by their names."""
-    component = TernspikeAXI(parameters)
-    return {
-        "ternspike.h": c_header(),
-        "ternspike.rdl": system_rdl(),
-        "ternspike.core": fusesoc_core(module),
-        f"{EXAMPLE}.v": example(component, module),
-    }
+    return dict(zip(COMPANIONS, (c_header(), system_rdl(), fusesoc_core(module),
+                                 example(component, module)), strict=True))
 
 
 if __name__ == "__main__":
