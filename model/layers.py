@@ -61,6 +61,8 @@ class Synapses(nn.Module):
     Members
     -------
     weight : parameter, of the specification's `weight_shape`
+    mask : buffer of the same shape, or None
+        1 where there is a weight, 0 where it was pruned; None: none was.
     norm : BatchNorm1d
         Of the channels, or neurons.
     """
@@ -72,14 +74,17 @@ class Synapses(nn.Module):
         start = torch.randn(spec.weight_shape, generator=generator)
         start *= (2 / start[0].numel()) ** 0.5
         self.weight = nn.Parameter(start)
+        self.mask: torch.Tensor | None
+        self.register_buffer("mask", None)
         self.norm = nn.BatchNorm1d(spec.outputs[0])
         self.quantiser = TernaryQuantiser(quantiser, start.flatten(1)) if quantiser else None
 
     def current(self, source: torch.Tensor) -> torch.Tensor:
         """Return the current (..., *outputs) that counts (..., channels, height, width) cause."""
-        spec, weight = self.spec, self.weight
+        spec, weight = self.spec, self.unpruned(self.weight)
         if self.quantiser is not None:
-            weight = self.quantiser(weight.flatten(1)).view_as(weight)
+            # A rule that moves weights must not bring one back.
+            weight = self.unpruned(self.quantiser(weight.flatten(1)).view_as(weight))
         maps = source.flatten(0, -4)
         if spec.sum_pool != (1, 1):
             maps = F.avg_pool2d(maps, spec.sum_pool)
@@ -104,18 +109,24 @@ class Synapses(nn.Module):
         """
         if self.quantiser is None:
             return None
-        signs, *scales = self.quantiser.codes(self.weight.flatten(1))
-        signs = _lowered(signs.view_as(self.weight), self.spec)
+        signs, *scales = self.quantiser.codes(self.unpruned(self.weight).flatten(1))
+        signs = _lowered(self.unpruned(signs.view_as(self.weight)), self.spec)
         positions = len(signs) // len(self.weight)
         return TernaryCodes(signs, *(scale.repeat_interleave(positions) for scale in scales))
 
+    def unpruned(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return weights, shaped as the layer's, with 0 where they were pruned."""
+        return weight if self.mask is None else weight * self.mask.to(weight.dtype)
+
     @torch.no_grad()
     def warm_start(self, other: Synapses) -> None:
-        """Copy weights and batch norm; the quantiser starts anew from the copied weights."""
+        """Copy weights, mask and batch norm; the quantiser starts anew from the copied weights."""
         self.weight.copy_(other.weight)
+        self.mask = None if other.mask is None else other.mask.clone()
         self.norm.load_state_dict(other.norm.state_dict())
         if self.quantiser is not None:
-            self.quantiser = TernaryQuantiser(self.quantiser.settings, self.weight.flatten(1))
+            self.quantiser = TernaryQuantiser(self.quantiser.settings,
+                                              self.unpruned(self.weight).flatten(1))
 
 
 class SpikingLayer(Synapses):
