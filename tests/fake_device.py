@@ -14,7 +14,9 @@ import threading
 import tty
 import zlib
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import serial
@@ -257,9 +259,11 @@ class FakePort:
         port that fails from then on; or a function that returns one, or None.
     """
 
-    def __init__(self, device: FakeDevice, faults=None, *, seed: int = 1):
+    def __init__(self, device: FakeDevice,
+                 faults: Mapping[int, str] | Callable[[int], str | None] = MappingProxyType({}), *,
+                 seed: int = 1):
         self.device = device
-        self._faults = (faults or {}).get if not callable(faults) else faults
+        self._faults = faults.get if isinstance(faults, Mapping) else faults
         self._rng = np.random.default_rng(seed)
         self._waiting = b""
         self._late = b""

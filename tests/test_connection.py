@@ -2,6 +2,7 @@
 
 import struct
 import time
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ FAULTS = ["lost", "answer lost", "flipped", "answer flipped", "cut", "answer cut
           "late", "twice"]
 
 
-def connected(faults=None, *, timeout=0.01, seed=1, **options):
+def connected(faults=MappingProxyType({}), *, timeout=0.01, seed=1, **options):
     """Return a connection to a fake device, and the device."""
     device = FakeDevice(PRESETS["tiny"], **options)
     port = FakePort(device, faults, seed=seed)

@@ -3,6 +3,7 @@
 import struct
 import time
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def attach(monkeypatch):
     monkeypatch.setattr(connection, "FALLBACK", 0.01)
     monkeypatch.setattr(connection, "TRIAL", 0.02)
 
-    def attach(fake, faults=None, *, seed=1, port="socket://board", timeout=0.02, **options):
+    def attach(fake, faults=MappingProxyType({}), *, seed=1, port="socket://board", timeout=0.02, **options):
         line = FakePort(fake, faults, seed=seed)
         monkeypatch.setattr(device, "open_port", lambda name, timeout: line)
         return Device(port, timeout=timeout, **options)
@@ -39,7 +40,7 @@ def attach(monkeypatch):
 
 
 def fake(parameters=CORE, **options) -> FakeDevice:
-    return FakeDevice(parameters, **{"results": TABLE} | options)
+    return FakeDevice(parameters, TABLE, **options)
 
 
 def agrees(result, golden=GOLDEN):
