@@ -73,6 +73,39 @@ the core computes from another. Results that nobody takes stop it.
 comes in is dropped, so that no stream is left with a part of a sample. A result word that is
 on offer stays, as AXI wants it, and a packet that the reset broke ends with a word 0 with `tlast`.
 
+## In FuseSoC and LiteX
+
+The folder that `--soc` writes is a FuseSoC core;
+`fusesoc --cores-root DIR run --target lint ternspike` looks at the example with Verilator. In
+LiteX the block is an `Instance`:
+
+```python
+class Ternspike(LiteXModule):
+    def __init__(self, platform, folder, lanes):
+        self.bus     = bus     = axi.AXILiteInterface(address_width={address_width})
+        self.samples = samples = axi.AXIStreamInterface(data_width=(lanes + 7) // 8 * 8)
+        self.weights = weights = axi.AXIStreamInterface(data_width=32)
+        self.results = results = axi.AXIStreamInterface(data_width=32)
+        self.specials += Instance(
+            "ternspike_axi", i_aclk=ClockSignal(), i_aresetn=~ResetSignal(),
+            i_s_axil_awaddr=bus.aw.addr, i_s_axil_awprot=bus.aw.prot,
+            i_s_axil_awvalid=bus.aw.valid, o_s_axil_awready=bus.aw.ready,
+            i_s_axil_wdata=bus.w.data, i_s_axil_wstrb=bus.w.strb,
+            i_s_axil_wvalid=bus.w.valid, o_s_axil_wready=bus.w.ready,
+            o_s_axil_bresp=bus.b.resp, o_s_axil_bvalid=bus.b.valid, i_s_axil_bready=bus.b.ready,
+            i_s_axil_araddr=bus.ar.addr, i_s_axil_arprot=bus.ar.prot,
+            i_s_axil_arvalid=bus.ar.valid, o_s_axil_arready=bus.ar.ready,
+            o_s_axil_rdata=bus.r.data, o_s_axil_rresp=bus.r.resp,
+            o_s_axil_rvalid=bus.r.valid, i_s_axil_rready=bus.r.ready,
+            i_s_axis_input_tdata=samples.data, i_s_axis_input_tlast=samples.last,
+            i_s_axis_input_tvalid=samples.valid, o_s_axis_input_tready=samples.ready,
+            i_s_axis_weights_tdata=weights.data, i_s_axis_weights_tlast=weights.last,
+            i_s_axis_weights_tvalid=weights.valid, o_s_axis_weights_tready=weights.ready,
+            o_m_axis_result_tdata=results.data, o_m_axis_result_tlast=results.last,
+            o_m_axis_result_tvalid=results.valid, i_m_axis_result_tready=results.ready)
+        platform.add_source(f"{{folder}}/ternspike_axi.v")
+```
+
 ## Registers
 
 Version {version} of the table. Bits that are not listed are read as 0.
@@ -97,7 +130,8 @@ def registers_page() -> str:
             reset = "" if field.reset is None else f"`0x{field.reset:X}`"
             bits = str(high) if field.width == 1 else f"{high}:{field.low}"
             rows.append(f"| {first} | `{field.name}` | {bits} | {reset} | {field.meaning} |")
-    return _PAGE.format(size=1 << ADDRESS_WIDTH, version=VERSION, rows="\n".join(rows))
+    return _PAGE.format(address_width=ADDRESS_WIDTH, size=1 << ADDRESS_WIDTH, version=VERSION,
+                        rows="\n".join(rows))
 
 
 _HEADER = """\

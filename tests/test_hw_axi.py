@@ -17,6 +17,7 @@ from hw.axi_lite import AXILite, Response
 from hw.memory_map import INDEX_WIDTH, regions
 from mapping.program import compile_network
 from model.golden import execute
+from sim.lint import clocks_and_latches, lint
 from sim.process import run_cocotb
 from sim.pysim import simulate, stream_get, stream_put
 from sim.verilog import component_ports, to_rtlil
@@ -100,6 +101,13 @@ def test_no_logic_from_inputs_to_outputs(tmp_path):
     result = subprocess.run([yosys, "-q", "paths.ys"], cwd=tmp_path, capture_output=True, text=True,
                             check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.cocotb
+def test_verilog_is_clean():
+    """No warning that nobody waived, no latch, one clock."""
+    assert lint(TernspikeAXI(TINY), "top") == []
+    assert clocks_and_latches(TernspikeAXI(TINY), "top") == ({"aclk"}, [])
 
 
 # Blocks

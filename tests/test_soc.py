@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hw.axi import TernspikeAXI
+from hw.parameters import PRESETS
 from hw.registers import REGISTERS, Access
 from sim.verilator import verilator
 from ternspike import commands
@@ -60,6 +62,14 @@ def test_page_names_everything():
         assert f"| `0x{register.offset:02X}` | `{register.name}` |" in registers_page()
         for field in register.fields:
             assert f"| `{field.name}` |" in registers_page()
+
+
+def test_page_has_every_port_in_litex():
+    top = TernspikeAXI(PRESETS["tiny"])
+    ports = {f"{member.flow.name[0].lower()}_{name}"
+             for name, member in top.signature.members.items()}
+    given = re.findall(r"\b([io]_\w+)=", registers_page())
+    assert sorted(given) == sorted(ports)
 
 
 # C
