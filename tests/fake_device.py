@@ -27,10 +27,13 @@ from hw.shapes import InputFrame
 from mapping.program import compile_network
 from model.golden import execute
 
-__all__ = ["FakeDevice", "FakePort", "device_on_pty", "device_on_socket", "table"]
+__all__ = ["FakeDevice", "FakePort", "Faults", "device_on_pty", "device_on_socket", "table"]
 
 OK, BAD_FRAME, BAD_LENGTH, BAD_VERSION, BAD_COMMAND, OUT_OF_RANGE, BUSY, NO_PROGRAM = range(8)
 HELLO, WRITE, INPUT, RESULTS, STATUS, RESET, BAUD = range(7)
+
+#: What befalls each request, by its number.
+Faults = Mapping[int, str] | Callable[[int], str | None]
 
 
 def table(network, parameters, inputs) -> dict[bytes, list[int]]:
@@ -259,8 +262,7 @@ class FakePort:
         port that fails from then on; or a function that returns one, or None.
     """
 
-    def __init__(self, device: FakeDevice,
-                 faults: Mapping[int, str] | Callable[[int], str | None] = MappingProxyType({}), *,
+    def __init__(self, device: FakeDevice, faults: Faults = MappingProxyType({}), *,
                  seed: int = 1):
         self.device = device
         self._faults = faults.get if isinstance(faults, Mapping) else faults

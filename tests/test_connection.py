@@ -19,13 +19,13 @@ from ternspike.connection import (
     open_port,
     speeds,
 )
-from tests.fake_device import FakeDevice, FakePort, device_on_pty, device_on_socket
+from tests.fake_device import FakeDevice, FakePort, Faults, device_on_pty, device_on_socket
 
 FAULTS = ["lost", "answer lost", "flipped", "answer flipped", "cut", "answer cut", "garbage",
           "late", "twice"]
 
 
-def connected(faults=MappingProxyType({}), *, timeout=0.01, seed=1, **options):
+def connected(faults: Faults = MappingProxyType({}), *, timeout=0.01, seed=1, **options):
     """Return a connection to a fake device, and the device."""
     device = FakeDevice(PRESETS["tiny"], **options)
     port = FakePort(device, faults, seed=seed)

@@ -32,7 +32,8 @@ def attach(monkeypatch):
     monkeypatch.setattr(connection, "FALLBACK", 0.01)
     monkeypatch.setattr(connection, "TRIAL", 0.02)
 
-    def attach(fake, faults=MappingProxyType({}), *, seed=1, port="socket://board", timeout=0.02, **options):
+    def attach(fake, faults=MappingProxyType({}), *, seed=1, port="socket://board", timeout=0.02,
+               **options):
         line = FakePort(fake, faults, seed=seed)
         monkeypatch.setattr(device, "open_port", lambda name, timeout: line)
         return Device(port, timeout=timeout, **options)

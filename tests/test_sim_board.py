@@ -47,7 +47,7 @@ class Echo(wiring.Component):
     idle: Signal
 
     def __init__(self):
-        super().__init__({"rx": In(1, init=1), "tx": Out(1), "divisor": Out(16), "idle": Out(1)})
+        super().__init__({"rx": In(1), "tx": Out(1), "divisor": Out(16), "idle": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
