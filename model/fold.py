@@ -18,6 +18,9 @@ Where no channel may have a unit of its own, all share one: in a readout layer, 
 compared with one another, and in a layer that starts from a membrane other than 0, because the
 integer machine has one initial membrane a layer. There q is the largest gain.
 
+With `FoldSettings.exact_thresholds` a unit is the threshold divided by a whole number, the one near
+to ``minus / q``, and all gains are rounded instead.
+
 `shift` is the smallest of each layer whose rounding can't be measured on calibration samples; see
 `RoundingCost.measurable`. Merges have nothing to round.
 """
@@ -49,7 +52,7 @@ from model.network import (
     Reset,
 )
 from model.neuron import NeuronSettings
-from model.quantise import QuantiserSettings
+from model.quantise import QuantiserSettings, describe
 
 __all__ = ["FoldError", "FoldReport", "FoldSettings", "LayerFold", "RealLayer", "RoundingCost",
            "blank", "fold", "real_layers", "round_layer", "rounding_cost"]
@@ -87,12 +90,16 @@ class FoldSettings:
         Whether a layer that would need a wider membrane gets this one and saturates. What that
         costs is measured together with the rounding, and is usually nothing: a membrane so far
         from its thresholds fires z_max, or stays silent, at either width.
+    exact_thresholds : bool
+        Whether thresholds are folded without rounding, at the cost of both gains. Those of
+        channels whose gains or bias would leave their range are rounded all the same.
     """
 
     samples: int = 5000
     shifts: tuple[int, ...] | None = None
     membrane_bits: int = 20
     saturate: bool = True
+    exact_thresholds: bool = False
 
     def __post_init__(self):
         if self.samples < 1:
@@ -269,7 +276,8 @@ def real_layers(model: SpikingNetwork, coding: Coding) -> list[RealLayer]:
     return real
 
 
-def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer | ConvLayer, np.ndarray]:
+def round_layer(real: RealLayer, shift: int, *, exact_thresholds: bool = False,
+                ) -> tuple[DenseLayer | ConvLayer, np.ndarray]:
     """Round a layer to integers at a shift.
 
     A channel whose highest level (z_max thresholds), bias or gain would leave its range gets a unit
@@ -290,7 +298,7 @@ def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer | ConvLayer, np
         base = np.full_like(largest, largest.max())
     else:
         base = np.where(real.minus > 0, real.minus, real.plus)
-    unit = _best_unit(real, base, shift, shared)
+    unit = _best_unit(real, base, shift, shared, exact_thresholds)
     level = np.maximum(threshold, np.abs(real.bias)) / CONSTANT_LEVELS
     unit = np.where(base > 0, unit, np.where(level > 0, level, 1.0))
     excess = np.maximum(np.maximum(real.z_max * threshold, np.abs(real.bias)) / VALUE_MAX,
@@ -298,6 +306,8 @@ def round_layer(real: RealLayer, shift: int) -> tuple[DenseLayer | ConvLayer, np
     if shared:
         excess[:] = excess.max()
     unit = unit * 2.0 ** np.ceil(np.log2(np.maximum(excess, 1.0)))
+    if exact_thresholds and real.threshold is not None:
+        unit = _dividing(unit, real.threshold)
 
     def rounded(values: np.ndarray) -> np.ndarray:
         return np.rint(values / unit).astype(np.int64)
@@ -324,7 +334,8 @@ def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, source_min: in
     """Multiply out one layer in float64."""
     codes, norm = layer.codes(), layer.norm
     if codes is None:
-        raise FoldError(f"{where}: weights are full precision; only ternary layers can be folded")
+        kind = describe(layer.quantiser and layer.quantiser.settings)
+        raise FoldError(f"{where}: weights are {kind}; only ternary layers can be folded")
     scale /= math.prod(layer.spec.sum_pool)
 
     def exact(tensor: torch.Tensor | None) -> np.ndarray:
@@ -347,8 +358,8 @@ def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, source_min: in
         threshold = float(exact(layer.firing_threshold()))
         neuron = layer.neuron
         return RealLayer(layer.spec, signs, source_min, source_max, plus, minus, bias,
-                         np.full(len(bias), threshold), neuron.v_init * threshold, neuron.leak,
-                         neuron.reset, neuron.z_max, neuron.signed, None)
+                         np.full(len(bias), threshold), neuron.v_init * threshold,
+                         layer.leak_shifts(), neuron.reset, neuron.z_max, neuron.signed, None)
     return RealLayer(layer.spec, signs, source_min, source_max, plus, minus, bias, None, 0.0,
                      layer.leak, Reset.SOFT, 1, False, layer.readout)
 
@@ -358,10 +369,23 @@ def _beside(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return values.reshape(-1, *[1] * (weights.ndim - 1))
 
 
-def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool) -> np.ndarray:
+def _dividing(unit: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Return the smallest units, not below these, that divide the thresholds, if there are any.
+
+    One that divides already stays, to whatever side of a whole number the quotient is rounded.
+    """
+    times = np.floor(threshold / np.maximum(unit, TINY) * (1 + 1e-9))
+    return np.where(times >= 1, threshold / np.maximum(times, 1.0), unit)
+
+
+def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool,
+               exact_thresholds: bool) -> np.ndarray:
     """Return ``base / q`` (outputs,) for the (largest) q at which rounding changes gains least."""
     q = np.arange(1 << shift, (1 << shift) // 2, -1)[:, None, None]
     units = base / q                                             # (candidates, 1, outputs)
+    if exact_thresholds and real.threshold is not None:
+        units = np.where(units > 0, _dividing(np.minimum(units, real.threshold), real.threshold),
+                         units)
     gains = np.stack([real.plus, real.minus])                    # (2, outputs)
     scaled = gains / np.where(units > 0, units, 1.0)
     error = ((np.rint(scaled) * units - gains) ** 2).sum(1)      # (candidates, outputs)
@@ -389,7 +413,8 @@ def _sized(layer: DenseLayer | ConvLayer, number: int, real: RealLayer, timestep
 def _finest_shift(real: RealLayer, timesteps: int, settings: FoldSettings) -> int:
     """Return the largest shift at which the layer can't saturate, 0 if there is none."""
     for shift in range(MAX_SHIFT, 0, -1):
-        need = _membrane_bits(round_layer(real, shift)[0], real, timesteps)
+        layer, _ = round_layer(real, shift, exact_thresholds=settings.exact_thresholds)
+        need = _membrane_bits(layer, real, timesteps)
         if need <= settings.membrane_bits:
             return shift
     return 0
@@ -399,7 +424,8 @@ def _integer_network(model: SpikingNetwork, layers: Sequence[RealLayer], shifts:
                      coding: Coding, settings: FoldSettings,
                      metadata: Mapping[str, str]) -> tuple[IntegerNetwork, float]:
     """Round all layers; return the network and the readout's unit."""
-    rounded = [round_layer(real, shift) for real, shift in zip(layers, shifts, strict=True)]
+    rounded = [round_layer(real, shift, exact_thresholds=settings.exact_thresholds)
+               for real, shift in zip(layers, shifts, strict=True)]
     unit = float(rounded[-1][1][0])
     integer, weighted = [], zip(layers, rounded, strict=True)
     for number, layer in enumerate([*model.firing_layers(), model.readout]):

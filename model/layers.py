@@ -20,8 +20,8 @@ from torch import nn
 
 from model.architecture import Architecture, ConvSpec, DenseSpec, MergeSpec
 from model.network import Merge, Readout, Reset
-from model.neuron import NeuronSettings, leak_factor, run
-from model.quantise import QuantiserSettings, TernaryCodes, TernaryQuantiser
+from model.neuron import NeuronSettings, leak_factor, nearest_leak, run
+from model.quantise import TernaryCodes, TernaryQuantiser, WeightSettings, make_quantiser
 
 __all__ = ["Activity", "MergeNeurons", "ReadoutLayer", "SpikingLayer", "SpikingNetwork", "Synapses",
            "as_inputs"]
@@ -34,6 +34,8 @@ class Activity(NamedTuple):
 
     #: (samples, classes), readout divided by the steps
     logits: torch.Tensor
+    #: (steps, samples, classes), the readout's currents: without leak the logits are their mean
+    outputs: torch.Tensor
     #: counts (steps, samples, channels, height, width) of each layer that fires, before its pooling
     spikes: tuple[torch.Tensor, ...]
 
@@ -53,8 +55,8 @@ class Synapses(nn.Module):
 
     Parameters
     ----------
-    quantiser : QuantiserSettings or None
-        Ternary weights, or full-precision ones.
+    quantiser : QuantiserSettings, StepSettings or None
+        Ternary weights, b-bit ones, or full-precision ones.
     generator : torch.Generator
         Source of the initial weights.
 
@@ -67,7 +69,7 @@ class Synapses(nn.Module):
         Of the channels, or neurons.
     """
 
-    def __init__(self, spec: DenseSpec | ConvSpec, quantiser: QuantiserSettings | None,
+    def __init__(self, spec: DenseSpec | ConvSpec, quantiser: WeightSettings | None,
                  generator: torch.Generator):
         super().__init__()
         self.spec = spec
@@ -77,7 +79,7 @@ class Synapses(nn.Module):
         self.mask: torch.Tensor | None
         self.register_buffer("mask", None)
         self.norm = nn.BatchNorm1d(spec.outputs[0])
-        self.quantiser = TernaryQuantiser(quantiser, start.flatten(1)) if quantiser else None
+        self.quantiser = make_quantiser(quantiser, start.flatten(1)) if quantiser else None
 
     def current(self, source: torch.Tensor) -> torch.Tensor:
         """Return the current (..., *outputs) that counts (..., channels, height, width) cause."""
@@ -107,7 +109,7 @@ class Synapses(nn.Module):
         Signs are int8 (outputs, ...) as an integer layer has its weights; None if the weights are
         not ternary.
         """
-        if self.quantiser is None:
+        if not isinstance(self.quantiser, TernaryQuantiser):
             return None
         signs, *scales = self.quantiser.codes(self.unpruned(self.weight).flatten(1))
         signs = _lowered(self.unpruned(signs.view_as(self.weight)), self.spec)
@@ -125,54 +127,92 @@ class Synapses(nn.Module):
         self.mask = None if other.mask is None else other.mask.clone()
         self.norm.load_state_dict(other.norm.state_dict())
         if self.quantiser is not None:
-            self.quantiser = TernaryQuantiser(self.quantiser.settings,
-                                              self.unpruned(self.weight).flatten(1))
+            self.quantiser = make_quantiser(self.quantiser.settings,
+                                            self.unpruned(self.weight).flatten(1))
 
 
 class SpikingLayer(Synapses):
-    """A layer of spiking neurons with one threshold."""
+    """A layer of spiking neurons with one threshold and one leak.
 
-    def __init__(self, spec: DenseSpec | ConvSpec, quantiser: QuantiserSettings | None,
+    Members
+    -------
+    threshold : parameter, scalar
+    leak : parameter, scalar, or None
+        What remains of a membrane after a step, where that is trained. The forward pass rounds it.
+    """
+
+    def __init__(self, spec: DenseSpec | ConvSpec, quantiser: WeightSettings | None,
                  neuron: NeuronSettings, generator: torch.Generator):
         super().__init__(spec, quantiser, generator)
         self.neuron = neuron
         self.threshold = nn.Parameter(torch.tensor(neuron.threshold),
                                       requires_grad=neuron.learn_threshold)
+        start = torch.tensor(leak_factor(neuron.leak))
+        self.leak = nn.Parameter(start) if neuron.learn_leak else None
 
     def firing_threshold(self) -> torch.Tensor:
         """Return the threshold in force, a positive scalar."""
         return self.threshold.clamp(min=SMALLEST_THRESHOLD)
 
+    def leak_shifts(self) -> tuple[int, ...]:
+        """Return the shifts of the leak in force."""
+        if self.leak is None:
+            return self.neuron.leak
+        return nearest_leak(self.leak.item(), self.neuron)
+
+    def _trained_leak(self) -> torch.Tensor | None:
+        """Return the leak in force, with the gradient of the one that it was rounded from."""
+        if self.leak is None:
+            return None
+        if self.training:
+            # Beyond the largest and the smallest leak nothing would change but the way back.
+            factors = [leak_factor(shifts) for shifts in self.neuron.leaks]
+            with torch.no_grad():
+                self.leak.clamp_(min(factors), max(factors))
+        return self.leak + (leak_factor(self.leak_shifts()) - self.leak).detach()
+
     def forward(self, source: torch.Tensor, steps: int) -> torch.Tensor:
         """Return spikes (steps, samples, *outputs) for a source of as many steps, or static."""
         current = self.current(source).movedim(-3, -1)
-        spikes = run(current.flatten(-3), self.firing_threshold(), steps, self.neuron)
+        spikes = run(current.flatten(-3), self.firing_threshold(), steps, self.neuron,
+                     self._trained_leak())
         return spikes.unflatten(-1, current.shape[-3:]).movedim(-1, -3)
 
     @torch.no_grad()
     def warm_start(self, other: Synapses) -> None:
-        """Copy weights, batch norm and threshold."""
+        """Copy weights, batch norm, threshold and leak."""
         super().warm_start(other)
         if isinstance(other, SpikingLayer):
             self.threshold.copy_(other.threshold)
+            if self.leak is not None and other.leak is not None:
+                self.leak.copy_(other.leak)
 
 
 class ReadoutLayer(Synapses):
     """A layer whose neurons integrate and never fire; their membrane is read."""
 
-    def __init__(self, spec: DenseSpec, quantiser: QuantiserSettings | None,
+    def __init__(self, spec: DenseSpec, quantiser: WeightSettings | None,
                  leak: tuple[int, ...], readout: Readout, generator: torch.Generator):
         super().__init__(spec, quantiser, generator)
         self.leak, self.readout = leak, readout
 
-    def forward(self, source: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return the readout (samples, outputs): the last membrane, or the membranes' sum."""
+    def forward(self, source: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the readout and the currents that it comes from.
+
+        Returns
+        -------
+        readout : (samples, outputs)
+            The last membrane, or the membranes' sum.
+        current : (steps, samples, outputs)
+        """
         current = self.current(source).flatten(-3)
-        v = total = torch.zeros_like(current if current.dim() == 2 else current[0])
+        if current.dim() == 2:
+            current = current.expand(steps, *current.shape)
+        v = total = torch.zeros_like(current[0])
         for t in range(steps):
-            v = leak_factor(self.leak) * v + (current if current.dim() == 2 else current[t])
+            v = leak_factor(self.leak) * v + current[t]
             total = total + v
-        return v if self.readout is Readout.LAST else total
+        return v if self.readout is Readout.LAST else total, current
 
 
 class MergeNeurons(nn.Module):
@@ -218,14 +258,14 @@ class SpikingNetwork(nn.Module):
 
     Parameters
     ----------
-    quantiser : QuantiserSettings or None
-        For ternary weights in all layers.
+    quantiser : QuantiserSettings, StepSettings or None
+        For ternary, or b-bit, weights in all layers.
     seed : int
         Of the initial weights.
     """
 
     def __init__(self, architecture: Architecture, timesteps: int, *, neuron: NeuronSettings,
-                 quantiser: QuantiserSettings | None = None, readout: Readout = Readout.LAST,
+                 quantiser: WeightSettings | None = None, readout: Readout = Readout.LAST,
                  readout_leak: tuple[int, ...] = (), seed: int = 0):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
@@ -267,8 +307,8 @@ class SpikingNetwork(nn.Module):
                 fired = layer(joined(spec.sources), self.timesteps)
             spikes.append(fired)
             seen.append(_max_pooled(fired, spec.pool) if isinstance(spec, ConvSpec) else fired)
-        logits = self.readout(joined(self.readout.spec.sources), self.timesteps)
-        return Activity(logits / self.timesteps, tuple(spikes))
+        logits, outputs = self.readout(joined(self.readout.spec.sources), self.timesteps)
+        return Activity(logits / self.timesteps, outputs, tuple(spikes))
 
     def warm_start(self, other: SpikingNetwork) -> None:
         """Start from the parameters of a network of the same architecture."""

@@ -10,6 +10,14 @@ Signed spikes also count, below 0, how many of -threshold, -2 threshold, ... v h
 integer machine does the same with floor shifts; `model.fold` turns one into the other. In
 training the reset's own dependence on the spike is left out of the gradient (a detached reset).
 
+A leak that is trained is a number in full precision, of which the forward pass, as the integer
+machine, sees the nearest one that shifts can make (`nearest_leak`); the gradient passes straight
+through. A threshold that is trained is any number: folding rounds it with all else of a neuron, or
+keeps it exact (`model.fold.FoldSettings`).
+
+Instead of through time, gradients can pass through firing rates (`NeuronSettings.rate_gradient`):
+differentiation on spike representation, DSR.
+
 Spikes that count (z_max > 1) are the idea of "All in one timestep" (arXiv 2510.24637). Their
 surrogate gradient is the sum of those of z_max one-step spikes, one at each k * threshold; that is
 ours: the paper's text was not available.
@@ -17,6 +25,7 @@ ours: the paper's text was not available.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -25,7 +34,7 @@ import torch
 from model.network import MAX_LEVELS, Reset
 from model.surrogate import Surrogate, derivative, spike
 
-__all__ = ["NeuronSettings", "leak_factor", "run", "step"]
+__all__ = ["NeuronSettings", "leak_factor", "nearest_leak", "run", "step"]
 
 MAX_SHIFT = 15
 CACHED = 1 << 16       # neurons whose few arrays stay in a core's own cache
@@ -38,7 +47,12 @@ class NeuronSettings:
     Parameters
     ----------
     leak : tuple of int
-        Shifts 1..15: ``()`` none (IF), ``(k1,)`` or ``(k1, k2)``.
+        Shifts 1..15: ``()`` none (IF), ``(k1,)`` or ``(k1, k2)``. What a trained leak starts from.
+    learn_leak : bool
+        Whether the leak (one a layer) is trained.
+    leak_terms, leak_shift_max : int
+        How many shifts a trained leak may have, 1 or 2, and the largest of them, 1..15: what the
+        core is made for. Every preset of the core has the defaults.
     threshold : float
         Initial threshold, > 0.
     learn_threshold : bool
@@ -51,14 +65,20 @@ class NeuronSettings:
         Largest count of a spike, 1..15; 1: binary spikes.
     signed : bool
         Whether spikes count -z_max..z_max.
+    rate_gradient : bool
+        Whether gradients pass through firing rates instead of through time. Needs a soft reset and
+        no leak.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of its range, or settings contradict one another.
     """
 
     leak: tuple[int, ...] = ()
+    learn_leak: bool = False
+    leak_terms: int = 1
+    leak_shift_max: int = 4
     reset: Reset = Reset.SOFT
     threshold: float = 1.0
     learn_threshold: bool = True
@@ -67,6 +87,7 @@ class NeuronSettings:
     width: float = 1.0
     z_max: int = 1
     signed: bool = False
+    rate_gradient: bool = False
 
     def __post_init__(self):
         if len(self.leak) > 2 or not all(1 <= k <= MAX_SHIFT for k in self.leak):
@@ -80,11 +101,29 @@ class NeuronSettings:
             raise ValueError(f"Neuron's v_init must be finite, not {self.v_init!r}")
         if not 1 <= self.z_max <= MAX_LEVELS:
             raise ValueError(f"Neuron's z_max must be 1 to {MAX_LEVELS}, not {self.z_max!r}")
+        if self.leak_terms not in (1, 2):
+            raise ValueError(f"Neuron's leak_terms must be 1 or 2, not {self.leak_terms!r}")
+        if not 1 <= self.leak_shift_max <= MAX_SHIFT:
+            raise ValueError(f"Neuron's leak_shift_max must be 1 to {MAX_SHIFT}, not "
+                             f"{self.leak_shift_max!r}")
+        if self.learn_leak and self.leak not in self.leaks:
+            raise ValueError(f"A trained leak must start from at most {self.leak_terms} different "
+                             f"shifts of at most {self.leak_shift_max}, the smallest first, not "
+                             f"{self.leak!r}")
+        if self.rate_gradient and (self.leak or self.learn_leak or self.reset is not Reset.SOFT):
+            raise ValueError("The rate gradient needs neurons with a soft reset and without leak")
 
     @property
     def levels(self) -> list[int]:
         """The counts that a spike can have, without 0."""
         return [k for k in range(-self.z_max if self.signed else 1, self.z_max + 1) if k]
+
+    @property
+    def leaks(self) -> list[tuple[int, ...]]:
+        """The leaks that can be trained, without two shifts that are as one or leave nothing."""
+        shifts = range(1, self.leak_shift_max + 1)
+        return [leak for terms in range(self.leak_terms + 1)
+                for leak in itertools.combinations(shifts, terms)]
 
     @property
     def joined(self) -> bool:
@@ -102,21 +141,31 @@ def leak_factor(leak: tuple[int, ...]) -> float:
     return 1.0 - sum(2.0**-shift for shift in leak)
 
 
-def step(v: torch.Tensor, current: torch.Tensor, threshold: torch.Tensor,
-         settings: NeuronSettings) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest_leak(factor: float, settings: NeuronSettings) -> tuple[int, ...]:
+    """Return the shifts, of those that may be trained, that leave nearest to `factor`.
+
+    Of two that are as near the one that comes first in `NeuronSettings.leaks`.
+    """
+    return min(settings.leaks, key=lambda leak: abs(leak_factor(leak) - factor))
+
+
+def step(v: torch.Tensor, current: torch.Tensor, threshold: torch.Tensor, settings: NeuronSettings,
+         leak: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Advance neurons by one time step.
 
     Parameters
     ----------
     v, current : float (..., neurons)
     threshold : float, broadcastable
+    leak : float scalar, optional
+        What remains of the membrane, if not what the settings say.
 
     Returns
     -------
     spikes, v
         Counts, and the membrane after the reset.
     """
-    v = leak_factor(settings.leak) * v + current
+    v = (leak_factor(settings.leak) if leak is None else leak) * v + current
     spikes = torch.stack([spike(v - k * threshold, settings.surrogate, settings.width)
                           for k in settings.levels]).sum(0)
     if settings.signed:
@@ -146,9 +195,9 @@ class _Run(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, current, threshold, steps, settings):
+    def forward(ctx, current, threshold, trained_leak, steps, settings):
         static = current.dim() == 2
-        leak = leak_factor(settings.leak)
+        leak = leak_factor(settings.leak) if trained_leak is None else trained_leak.item()
         soft = settings.reset is Reset.SOFT
         shape = current.shape if static else current.shape[1:]
         before = current.new_empty((steps, *shape))
@@ -173,6 +222,7 @@ class _Run(torch.autograd.Function):
         shape = before.shape[1:]
         grad_current = torch.empty_like(before[0] if static else before)
         grad_threshold = before.new_zeros(shape) if ctx.needs_input_grad[1] else None
+        grad_leak = before.new_zeros(()) if ctx.needs_input_grad[2] else None
         for part in _parts(shape):
             grad_v = torch.zeros_like(before[0, part])
             if static:
@@ -192,12 +242,56 @@ class _Run(torch.autograd.Function):
                     grad_current[part].add_(grad_v)
                 else:
                     grad_current[t, part] = grad_v
+                if grad_leak is not None:
+                    grad_leak += (grad_v * _stored(before, spikes, t, part, threshold,
+                                                   settings)).sum()
                 grad_v.mul_(ctx.leak)
             if grad_threshold is not None:
                 grad_threshold[part].add_(grad_v, alpha=settings.v_init)
         if grad_threshold is not None:
             grad_threshold = grad_threshold.sum_to_size(threshold.shape)
-        return grad_current, grad_threshold, None, None
+        return grad_current, grad_threshold, grad_leak, None, None
+
+
+def _stored(before: torch.Tensor, spikes: torch.Tensor, t: int, part: slice,
+            threshold: torch.Tensor, settings: NeuronSettings) -> torch.Tensor:
+    """Return the membranes of some samples that step `t` starts from."""
+    if t == 0:
+        return settings.v_init * threshold
+    v, fired = before[t - 1, part], spikes[t - 1, part]
+    return v - fired * threshold if settings.reset is Reset.SOFT else v * (fired == 0)
+
+
+class _RateRun(torch.autograd.Function):
+    """All steps of a layer of neurons without leak, differentiated by their firing rates.
+
+    Forward they spike. Backward the mean of their spikes is taken for that of their currents, in
+    thresholds, clamped to what can be fired: ``rate = clamp(mean(I) / threshold, 0, z_max)``. For
+    z_max = 1 that is DSR as its authors' code has it, whose spikes are as high as the threshold;
+    here that height is in the weights behind. Counts and signs are ours.
+    """
+
+    @staticmethod
+    def forward(ctx, current, threshold, steps, settings):
+        static = current.dim() == 2
+        ctx.save_for_backward(current if static else current.mean(0), threshold)
+        ctx.steps, ctx.static, ctx.settings = steps, static, settings
+        return _Run.apply(current, threshold, None, steps, settings)
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        mean, threshold = ctx.saved_tensors
+        highest = ctx.settings.z_max * threshold
+        lowest = -highest if ctx.settings.signed else torch.zeros_like(highest)
+        inside = (mean >= lowest) & (mean <= highest)
+        grad_mean = grad_outputs[0].sum(0) * inside / threshold
+        grad_threshold = None
+        if ctx.needs_input_grad[1]:
+            grad_threshold = -(grad_mean * mean / threshold).sum_to_size(threshold.shape)
+        if ctx.static:
+            return grad_mean, grad_threshold, None, None
+        shape = (ctx.steps, *grad_mean.shape)
+        return (grad_mean / ctx.steps).expand(shape), grad_threshold, None, None
 
 
 def _through(v: torch.Tensor, grad: torch.Tensor, threshold: torch.Tensor,
@@ -217,8 +311,8 @@ def _parts(shape: torch.Size) -> list[slice]:
     return [slice(start, start + size) for start in range(0, samples, size)]
 
 
-def run(current: torch.Tensor, threshold: torch.Tensor, steps: int,
-        settings: NeuronSettings) -> torch.Tensor:
+def run(current: torch.Tensor, threshold: torch.Tensor, steps: int, settings: NeuronSettings,
+        leak: torch.Tensor | None = None) -> torch.Tensor:
     """Run a layer of neurons from its initial state over all time steps.
 
     Parameters
@@ -227,10 +321,14 @@ def run(current: torch.Tensor, threshold: torch.Tensor, steps: int,
         Input of each step; without the first axis, the same at every step.
     threshold : float, broadcastable to (samples, neurons)
     steps : int
+    leak : float scalar, optional
+        What remains of a membrane after a step, if not what the settings say; differentiable.
 
     Returns
     -------
     spikes : float (steps, samples, neurons)
         Counts.
     """
-    return _Run.apply(current, threshold, steps, settings)
+    if settings.rate_gradient:
+        return _RateRun.apply(current, threshold, steps, settings)
+    return _Run.apply(current, threshold, leak, steps, settings)

@@ -19,7 +19,8 @@ SPIKES = (torch.arange(24).reshape(3, 2, 4) % 3 == 0).float()
 
 def activity(*spikes: torch.Tensor, logits: torch.Tensor | None = None) -> Activity:
     """Return an activity with these spikes."""
-    return Activity(torch.zeros(2, 3) if logits is None else logits, spikes)
+    logits = torch.zeros(2, 3) if logits is None else logits
+    return Activity(logits, logits[None], spikes)
 
 
 def test_cosine_distance_by_hand():

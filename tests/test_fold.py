@@ -22,7 +22,7 @@ from model.golden import execute
 from model.layers import SpikingNetwork, as_inputs
 from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout, Reset
 from model.neuron import NeuronSettings
-from model.quantise import QuantiserSettings
+from model.quantise import QuantiserSettings, StepSettings
 
 SEED = 7
 
@@ -112,6 +112,38 @@ def test_initial_membrane_shares_one_unit():
     layer, unit = round_layer(exact_layer(v_init=0.5), 4)
     assert len(set(unit.tolist())) == 1 and layer.v_init == 4
     assert layer.threshold.tolist() == [8, 16, 4, 16]
+
+
+def test_exact_thresholds():
+    """Units are whole parts of the thresholds; gains that are whole parts, too, stay exact."""
+    threshold = np.array([0.9, 0.3, 2 / 3, 2.0])
+    real = exact_layer(plus=np.array([0.7, 0.5, 1.0, 0.0]), minus=np.array([0.3, 1.0, 2.0, 0.0]),
+                       threshold=threshold)
+    layer, unit = round_layer(real, 3, exact_thresholds=True)
+    np.testing.assert_allclose(layer.threshold * unit, threshold, rtol=1e-12)
+    assert (layer.gain_plus[0], layer.gain_minus[0], layer.threshold[0]) == (14, 6, 18)
+    assert (layer.gain_plus[2], layer.gain_minus[2], layer.threshold[2]) == (3, 6, 2)
+    rounded, unit = round_layer(real, 3)
+    assert np.abs(rounded.threshold * unit - threshold).max() > 0.01
+
+
+def test_a_threshold_far_below_a_gain_is_rounded():
+    real = exact_layer(threshold=np.full(4, 0.003))
+    layer, unit = round_layer(real, 3, exact_thresholds=True)
+    assert max(layer.gain_plus.max(), layer.gain_minus.max()) <= 255
+    assert (layer.threshold[:3] == 1).all() and (unit[:3] > 0.003).all()
+
+
+def test_exact_thresholds_in_a_network():
+    """With an initial membrane, too, which shares one unit."""
+    for v_init in (0.0, 0.5):
+        model = network(neuron=NeuronSettings(v_init=v_init, threshold=0.77))
+        settings = FoldSettings(shifts=(7, 7, 7), exact_thresholds=True, membrane_bits=26)
+        folded, report = fold(model, Coding.STATIC, *pixels(), settings)
+        for number, real in enumerate(real_layers(model, Coding.STATIC)[:-1]):
+            _, unit = round_layer(real, 7, exact_thresholds=True)
+            np.testing.assert_allclose(folded.layer(number).threshold * unit, 0.77, rtol=1e-6)
+        assert sum(report.calibration.mismatches) < 0.01 * sum(report.calibration.compared)
 
 
 def test_extreme_channels_get_a_coarser_unit():
@@ -213,6 +245,18 @@ def test_initial_membrane_is_folded():
     assert report.calibration.mismatches[0] < 0.02 * report.calibration.compared[0]
 
 
+def test_trained_leak_is_folded():
+    """Each layer's own, as the shifts that training saw."""
+    model = network(neuron=NeuronSettings(learn_leak=True, leak_terms=2))
+    for layer, leak in zip(model.spiking_layers(), (0.6, 0.9), strict=True):
+        assert layer.leak is not None
+        with torch.no_grad():
+            layer.leak.fill_(leak)
+    folded, report = fold(model, Coding.STATIC, *pixels(), FoldSettings(shifts=(7, 7, 7)))
+    assert [folded.layer(number).leak for number in range(3)] == [(2, 3), (3,), ()]
+    assert sum(report.calibration.mismatches) < 0.01 * sum(report.calibration.compared)
+
+
 def test_spike_input():
     model = network()
     inputs, labels = spikes()
@@ -307,6 +351,9 @@ def test_refusals():
     full = SpikingNetwork(parse("20-8-5"), 4, neuron=NeuronSettings())
     with pytest.raises(FoldError, match="layer 0: weights are full precision"):
         fold(full, Coding.STATIC, inputs, labels)
+    bits = SpikingNetwork(parse("20-8-5"), 4, neuron=NeuronSettings(), quantiser=StepSettings(4))
+    with pytest.raises(FoldError, match="layer 0: weights are 4 bits wide; only ternary layers"):
+        fold(bits, Coding.STATIC, inputs, labels)
     broken = network()
     with torch.no_grad():
         broken.spiking_layers()[1].norm.bias[0] = float("nan")

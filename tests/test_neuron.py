@@ -6,19 +6,20 @@ import pytest
 import torch
 
 from model.network import Reset
-from model.neuron import NeuronSettings, leak_factor, run, step
+from model.neuron import NeuronSettings, leak_factor, nearest_leak, run, step
 from model.surrogate import Surrogate, derivative, spike
 
 LEAKS = ((), (1,), (2, 4))
 
 
-def by_steps(current: torch.Tensor, threshold: torch.Tensor, steps: int,
-             settings: NeuronSettings) -> torch.Tensor:
+def by_steps(current: torch.Tensor, threshold: torch.Tensor, steps: int, settings: NeuronSettings,
+             leak: torch.Tensor | None = None) -> torch.Tensor:
     """Run neurons by a loop over `step`, differentiated by autograd."""
     v = settings.v_init * threshold * torch.ones_like(current[0] if current.dim() == 3 else current)
     spikes = []
     for t in range(steps):
-        fired, v = step(v, current[t] if current.dim() == 3 else current, threshold, settings)
+        drive = current[t] if current.dim() == 3 else current
+        fired, v = step(v, drive, threshold, settings, leak)
         spikes.append(fired)
     return torch.stack(spikes)
 
@@ -120,6 +121,89 @@ def test_fused_loop_equals_steps(leak, reset, static, surrogate, z_max, signed):
     assert spikes.abs().max() == z_max and (spikes.min() < 0) == signed
 
 
+@pytest.mark.parametrize(("reset", "static"), list(itertools.product(Reset, (True, False))))
+@pytest.mark.parametrize(("z_max", "signed"), [(1, False), (2, True)])
+def test_gradient_of_a_trained_leak(reset, static, z_max, signed, monkeypatch):
+    """The fused loop, part by part, gives what autograd gives for single steps."""
+    monkeypatch.setattr("model.neuron.CACHED", 14)
+    generator = torch.Generator().manual_seed(11)
+    settings = NeuronSettings(reset=reset, v_init=0.25, z_max=z_max, signed=signed)
+    current = torch.randn((5, 7) if static else (6, 5, 7), generator=generator,
+                          dtype=torch.float64) + 0.4 * (not signed)
+    upstream = torch.randn((6, 5, 7), generator=generator, dtype=torch.float64)
+    outcomes = []
+    for runner in (run, by_steps):
+        inputs = current.clone().requires_grad_()
+        leak, threshold = (torch.tensor(value, dtype=torch.float64, requires_grad=True)
+                           for value in (0.8125, 0.9))
+        spikes = runner(inputs, threshold, 6, settings, leak)
+        spikes.backward(upstream)
+        outcomes.append((spikes.detach(), inputs.grad, threshold.grad, leak.grad))
+    for fused, stepped in zip(*outcomes, strict=True):
+        torch.testing.assert_close(fused, stepped)
+    assert outcomes[0][-1] is not None and outcomes[0][-1].abs() > 0.01
+
+
+def test_gradient_of_a_leak_by_hand():
+    """v = 0.5, then 0.5 leak + 0.25; what is stored of step 0 is 0.5, and the slope there 0.5."""
+    leak = torch.tensor(0.5, requires_grad=True)
+    current = torch.tensor([[[0.5]], [[0.25]]])
+    spikes = run(current, torch.tensor(1.0), 2, NeuronSettings(), leak)
+    assert not spikes.any()
+    spikes.sum().backward()
+    assert leak.grad is not None and leak.grad.item() == 0.5 * 0.5
+
+
+def test_leaks_that_can_be_trained():
+    one, two = (NeuronSettings(leak_terms=terms, leak_shift_max=3) for terms in (1, 2))
+    assert one.leaks == [(), (1,), (2,), (3,)]
+    assert two.leaks == [(), (1,), (2,), (3,), (1, 2), (1, 3), (2, 3)]
+    factors = [leak_factor(leak) for leak in two.leaks]
+    assert len(set(factors)) == len(factors) and min(factors) > 0
+    assert [nearest_leak(x, one) for x in (2.0, 0.95, 0.9, 0.81, 0.63, 0.0)] == [
+        (), (), (3,), (2,), (2,), (1,)]
+    assert [nearest_leak(x, two) for x in (0.63, 0.37, 0.0)] == [(2, 3), (1, 3), (1, 2)]
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_rate_gradient_by_hand(static):
+    """Mean currents in and outside of 0..threshold; the gradients of all steps add up."""
+    rows = torch.tensor([[-0.5, 0.25, 1.0, 2.0, 2.5]], dtype=torch.float64)
+    current = (rows if static else torch.stack([rows - 1, rows, rows + 1])).requires_grad_()
+    threshold = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    settings = NeuronSettings(rate_gradient=True, v_init=0.5)
+    spikes = run(current, threshold, 3, settings)
+    torch.testing.assert_close(spikes, run(current, threshold, 3, NeuronSettings(v_init=0.5)))
+    upstream = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)[:, None, None]
+    spikes.backward(upstream.expand(3, 1, 5))
+    # 6 / threshold where it is inside, over 3 steps; of the threshold -6 I / threshold^2.
+    inside = torch.tensor([[0.0, 3, 3, 3, 0]], dtype=torch.float64)
+    expected = inside if static else (inside / 3).expand(3, 1, 5)
+    torch.testing.assert_close(current.grad, expected)
+    assert threshold.grad is not None
+    assert threshold.grad.item() == pytest.approx(-6 * (0.25 + 1 + 2) / 4)
+
+
+@pytest.mark.parametrize(("z_max", "signed"), [(1, False), (3, False), (1, True), (2, True)])
+def test_rate_gradient_is_that_of_the_clamp(z_max, signed):
+    generator = torch.Generator().manual_seed(11)
+    current = 3 * torch.randn((4, 5, 7), generator=generator, dtype=torch.float64)
+    upstream = torch.randn((5, 7), generator=generator, dtype=torch.float64)
+    settings = NeuronSettings(rate_gradient=True, z_max=z_max, signed=signed)
+    gradients = []
+    for spiking in (True, False):
+        inputs = current.clone().requires_grad_()
+        threshold = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+        if spiking:
+            rates = run(inputs, threshold, 4, settings).mean(0)
+        else:
+            rates = (inputs.mean(0) / threshold).clamp(-z_max if signed else 0, z_max)
+        rates.backward(upstream)
+        gradients.append((inputs.grad, threshold.grad))
+    for ours, clamp in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, clamp)
+
+
 @pytest.mark.parametrize("reset", Reset)
 @pytest.mark.parametrize("z_max", [1, 3])
 def test_rectangles_side_by_side_are_one_range(reset, z_max):
@@ -202,6 +286,17 @@ def test_spike_is_a_step_with_a_surrogate_gradient():
     ({"v_init": float("nan")}, "v_init must be finite"),
     ({"z_max": 0}, "z_max must be 1 to 15, not 0"),
     ({"z_max": 16}, "z_max must be 1 to 15, not 16"),
+    ({"leak_terms": 0}, "leak_terms must be 1 or 2, not 0"),
+    ({"leak_terms": 3}, "leak_terms must be 1 or 2, not 3"),
+    ({"leak_shift_max": 0}, "leak_shift_max must be 1 to 15, not 0"),
+    ({"leak_shift_max": 16}, "leak_shift_max must be 1 to 15, not 16"),
+    ({"learn_leak": True, "leak": (5,)},
+     r"start from at most 1 different shifts of at most 4, the smallest first, not \(5,\)"),
+    ({"learn_leak": True, "leak": (1, 2)}, "A trained leak must start from at most 1 different"),
+    ({"learn_leak": True, "leak_terms": 2, "leak": (2, 1)}, "the smallest first"),
+    ({"rate_gradient": True, "leak": (1,)}, "rate gradient needs neurons with a soft reset"),
+    ({"rate_gradient": True, "learn_leak": True}, "The rate gradient needs neurons with a soft"),
+    ({"rate_gradient": True, "reset": Reset.HARD}, "The rate gradient needs neurons with a soft"),
 ])
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=message):
