@@ -11,6 +11,7 @@ from model.data import Coding, Dataset
 from model.fold import FoldSettings
 from model.network import MAX_LEVELS, Merge, Readout
 from model.neuron import NeuronSettings
+from model.prune import PruningSettings
 from model.quantise import QuantiserSettings
 from model.surrogate import Surrogate
 
@@ -74,6 +75,9 @@ class Recipe:
     bfloat16 : bool
         Whether training computes currents and membranes in 16 bits: faster for convolutions where
         the processor can do it. Weights, folding and accuracies stay in 32 bits.
+    pruning : tuple of PruningSettings
+        What the ternary network loses after its training, one after the other; then all neurons
+        that change nothing vanish from the integer network.
     """
 
     dataset: str
@@ -93,6 +97,7 @@ class Recipe:
     shift: int = 0
     mirror: bool = False
     bfloat16: bool = False
+    pruning: tuple[PruningSettings, ...] = ()
 
     def __post_init__(self):
         try:

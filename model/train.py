@@ -20,7 +20,9 @@ from model.data import Coding, Dataset, encode
 from model.fold import FoldReport, RoundingCost, fold, rounding_cost
 from model.layers import SpikingNetwork, as_inputs
 from model.network import IntegerNetwork
+from model.prune import prune
 from model.recipes import Recipe, Schedule
+from model.shrink import shrink
 
 __all__ = ["Progress", "TrainingResult", "fit", "predict", "train"]
 
@@ -32,7 +34,7 @@ EVALUATION_BATCH = 2000
 class Progress:
     """Where a training is; given to the progress callback after every epoch."""
 
-    stage: str          #: "float" or "ternary"
+    stage: str          #: "float", "ternary", "pruned weights" or "pruned neurons"
     epoch: int          #: epochs done in this stage
     epochs: int
     loss: float         #: mean training loss of the epoch
@@ -196,6 +198,11 @@ def _train(recipe: Recipe, dataset: Dataset, seed: int,
     fit(student, dataset, recipe, recipe.student, seed=seeds[3], teacher=teacher,
         progress=report("ternary", recipe.student.epochs))
 
+    for number in range(len(recipe.pruning)):
+        _prune(student, dataset, recipe, number, seed=seed, teacher=teacher,
+               progress=report(f"pruned {recipe.pruning[number].unit.value}",
+                               recipe.pruning[number].rounds * recipe.pruning[number].epochs))
+
     test = encode(dataset.test_x, recipe.coding, recipe.timesteps)
     calibration = encode(_spread(dataset.train_x, recipe.fold.samples), recipe.coding,
                          recipe.timesteps)
@@ -204,11 +211,29 @@ def _train(recipe: Recipe, dataset: Dataset, seed: int,
                                 metadata={"dataset": dataset.name, "arch": recipe.arch,
                                           "levels": str(recipe.neuron.z_max), "seed": str(seed)})
     rounding = rounding_cost(student, network, test, dataset.test_y)
+    if recipe.pruning:
+        network = shrink(network)
     return TrainingResult(
         recipe, seed, teacher, student, network,
         float_accuracy=float(np.mean(predict(teacher, test) == dataset.test_y)),
         ternary_accuracy=rounding.float_accuracy, integer_accuracy=rounding.integer_accuracy,
         fold_report=fold_report, rounding=rounding)
+
+
+def _prune(student: SpikingNetwork, dataset: Dataset, recipe: Recipe, number: int, *, seed: int,
+           teacher: SpikingNetwork, progress: Callable[[int, float], None]) -> None:
+    """Carry out a pruning of the recipe in place: rounds of masking and of training."""
+    settings = recipe.pruning[number]
+    schedule = Schedule(settings.epochs, recipe.student.rate * settings.rate, recipe.student.decay)
+    inputs = encode(_spread(dataset.train_x, settings.samples), recipe.coding, recipe.timesteps)
+    # A stream of its own, so that the trainings before are what they are without a pruning.
+    streams = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(settings.rounds)
+    for done, (amount, stream) in enumerate(zip(settings.amounts, streams, strict=True)):
+        def tell(epoch: int, loss: float, before: int = done * settings.epochs) -> None:
+            progress(before + epoch, loss)
+
+        prune(student, inputs, settings, amount)
+        fit(student, dataset, recipe, schedule, seed=int(stream), teacher=teacher, progress=tell)
 
 
 @contextlib.contextmanager
