@@ -3,6 +3,7 @@ from amaranth import *
 from amaranth.hdl import ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 from hw.axi_lite import AXILite
 from hw.core import Core
@@ -296,7 +297,9 @@ def _known(address: Value, p: CoreParameters) -> Value:
         chunk = address[:region.chunk_bits]
         bank  = address[region.chunk_bits:][:region.bank_bits]
         row   = address[region.chunk_bits + region.bank_bits:INDEX_WIDTH]
+        # Short comparisons: the bits that no row has are only looked at for being 0.
+        row_bits = bits_for(region.depth - 1)
         return ((address[INDEX_WIDTH:] == region.number) & (chunk < region.chunks) &
-                (bank < region.banks) & (row < region.depth))
+                (bank < region.banks) & (row[:row_bits] < region.depth) & ~row[row_bits:].any())
 
     return Cat(has(region) for region in regions(p).values()).any()
