@@ -8,6 +8,7 @@ with its answer or with a :exc:`DeviceError`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -152,13 +153,16 @@ class Connection:
         self._sequence = secrets.randbelow(256)
         self.sent = self.received = 0
 
-    def request(self, command: Command, payload: bytes = b"", *, patience: float = 0.0) -> bytes:
+    def request(self, command: Command, payload: bytes = b"", *, patience: float = 0.0,
+                timeout: float | None = None) -> bytes:
         """Make a request and return the payload of its answer.
 
         Parameters
         ----------
         patience
             Seconds for which it is made again while the device is busy.
+        timeout
+            Seconds that this answer may take, if not as many as any.
 
         Raises
         ------
@@ -174,7 +178,8 @@ class Connection:
         deadline = time.monotonic() + patience
         self._sequence = (self._sequence + 1) % 256
         while True:
-            status, answer = self._ask(command, payload, ATTEMPTS, self._timeout)
+            status, answer = self._ask(command, payload, ATTEMPTS,
+                                       self._timeout if timeout is None else timeout)
             if status is Status.OK:
                 return answer
             if status is not Status.BUSY:
@@ -380,4 +385,6 @@ def speeds(clock: int, least: int,
 def _reason(error: Exception) -> str:
     """Return what went wrong, in the words of the system if it has some."""
     number = error.args[0] if error.args else None
+    if number == errno.EAGAIN:
+        return "another program uses it"            # it holds the lock
     return os.strerror(number) if isinstance(number, int) else str(error)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mapping.program import Program
     from model.network import IntegerNetwork
 
-__all__ = ["Device", "DeviceError", "DeviceStatus", "Inference"]
+__all__ = ["Device", "DeviceError", "DeviceStatus", "Inference", "load_requests"]
 
 #: Words of a WRITE at most: its payload is their address and they.
 WRITE_WORDS = MAX_PAYLOAD // 4 - 1
@@ -53,6 +53,9 @@ COUNT_EVERY = 2.0
 
 #: Seconds that an answer may take: on a serial line, and over a network or from a simulated board.
 LINE_TIMEOUT, SOCKET_TIMEOUT = 1.0, 20.0
+
+#: Seconds that the first answer may take: nobody waits long to hear that nobody is there.
+FIRST_TIMEOUT = 3.0
 
 #: Seconds for which the core may be busy, or owe a result.
 PATIENCE = 60.0
@@ -148,7 +151,7 @@ class Device:
         self._connection = Connection(open_port(port, timeout), port, timeout=timeout, line=line)
         try:
             self._connection.synchronise()
-            hello = self._connection.request(Command.HELLO)
+            hello = self._connection.request(Command.HELLO, timeout=min(timeout, FIRST_TIMEOUT))
             self.clock, self._first_divisor, least, self.parameters = _core(port, hello)
             if line:
                 self._choose_speed(least, baud)
@@ -199,7 +202,7 @@ class Device:
         program = self._fitting(network)
         self._program = None
         self.reset()
-        payloads = _writes(program)
+        payloads = load_requests(program)
         total, written = sum(map(len, payloads)), 0
         for payload in payloads:
             self._connection.request(Command.WRITE, payload, patience=self._patience)
@@ -409,7 +412,7 @@ def _core(port: str, hello: bytes) -> tuple[int, int, int, CoreParameters]:
     return clock, first, least, parameters
 
 
-def _writes(program: Program) -> list[bytes]:
+def load_requests(program: Program) -> list[bytes]:
     """Return the payloads of the WRITEs that load a program.
 
     Words of neighbouring addresses share a WRITE, and those of addresses with a small gap between

@@ -122,10 +122,10 @@ class FakeDevice:
         if len(frame) < 6:
             return None
         sequence, payload = frame[1], bytes(frame[2:-4])
-        if len(frame) > 512:
-            status, answer = BAD_LENGTH, b""
-        elif bad or zlib.crc32(frame[:-4]) != int.from_bytes(frame[-4:], "little"):
+        if bad or zlib.crc32(frame[:-4]) != int.from_bytes(frame[-4:], "little"):
             status, answer = BAD_FRAME, b""
+        elif len(frame) > 512:
+            status, answer = BAD_LENGTH, b""
         elif frame[0] >> 4 != self.version:
             status, answer = BAD_VERSION, b""
         else:
@@ -361,20 +361,26 @@ BAUDS = {getattr(termios, name): int(name[1:]) for name in dir(termios)
 
 
 @contextlib.contextmanager
-def device_on_pty(device: FakeDevice, *, fastest: int = 10_000_000, silent: bool = False):
+def device_on_pty(device: FakeDevice, *, fastest: int = 10_000_000, silent: bool = False,
+                  hang_up_after: int | None = None):
     """Give the path of a terminal with a device behind it.
 
     The device hears noise if its speed is not the terminal's, or above ``fastest``, and returns to
-    its first speed then; ``silent`` is one that does not answer.
+    its first speed then; ``silent`` is one that does not answer. It is unplugged after the number
+    of bytes ``hang_up_after``.
     """
     master, slave = pty.openpty()
     tty.setraw(slave)
     stop, stopped = os.pipe()
 
     def serve():
+        heard = 0
         while stop not in select.select([master, stop], [], [])[0]:
             with contextlib.suppress(OSError):
                 data = os.read(master, 4096)
+                heard += len(data)
+                if hang_up_after is not None and heard > hang_up_after:
+                    return
                 baud = BAUDS[termios.tcgetattr(master)[4]]
                 speed = device.clock / device.speed
                 if silent:
@@ -384,12 +390,16 @@ def device_on_pty(device: FakeDevice, *, fastest: int = 10_000_000, silent: bool
                 else:
                     os.write(master, device.receive(data))
 
-    thread = threading.Thread(target=serve)
+    def serve_and_unplug():
+        serve()
+        os.close(master)
+
+    thread = threading.Thread(target=serve_and_unplug)
     thread.start()
     try:
         yield os.ttyname(slave)
     finally:
         os.write(stopped, b"x")
         thread.join()
-        for descriptor in (master, slave, stop, stopped):
+        for descriptor in (slave, stop, stopped):
             os.close(descriptor)

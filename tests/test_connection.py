@@ -279,8 +279,18 @@ def test_terminal():
         write(link, 0x4000_0000, *range(125))
         assert len(device.memory) == 125
         # A second host is kept out.
-        with pytest.raises(DeviceError, match=f"{path} can't be opened"):
+        with pytest.raises(DeviceError, match=f"{path} can't be opened: another program uses it"):
             open_port(path, 1.0)
+        link.close()
+
+
+def test_terminal_that_is_unplugged():
+    with device_on_pty(FakeDevice(PRESETS["tiny"]), hang_up_after=100) as path:
+        port = open_port(path, 1.0)
+        link = Connection(port, path, timeout=1.0, line=True)
+        with pytest.raises(DeviceError, match=f"{path}: the connection broke at WRITE: "):
+            for _ in range(20):
+                write(link, 0x4000_0000, 1)
         link.close()
 
 

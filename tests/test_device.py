@@ -115,7 +115,7 @@ def test_memories_after_loading(attach, name):
 
 def test_writes_are_few():
     program = compile_network(network(400, 200, 5, input_bits=4), PRESETS["tiny"])
-    payloads = device._writes(program)
+    payloads = device.load_requests(program)
     assert max(map(len, payloads)) == 504
     assert sum(map(len, payloads)) < 4.3 * len(program.config_writes()) + 100
     assert len(payloads) < len(program.config_writes()) / 60

@@ -21,7 +21,7 @@ ALLOWED = {
     "mapping": {"numpy", "amaranth", "hw", "model.network", "model.bounds"},
     "sim": {"numpy", "amaranth", "cocotb", "cocotb_tools", "find_libpython", "hw", "mapping",
             "model.network", "model.files"},
-    "ternspike": {"numpy", "torch", "rich", "typer", "jinja2", "markupsafe",
+    "ternspike": {"numpy", "torch", "rich", "typer", "jinja2", "markupsafe", "serial",
                   "hw", "mapping", "model", "sim"},
 }
 
@@ -59,7 +59,8 @@ def test_importing_is_cheap():
     """Only what trains or executes loads PyTorch, and only what simulates loads cocotb."""
     modules = ["model", "model.network", "model.data", "model.accounting", "model.energy",
                "hw.core", "mapping.program", "mapping.cycles", "sim.run", "sim.compare",
-               "ternspike.cli", "ternspike.commands", "ternspike.report", "ternspike.summary"]
+               "ternspike.cli", "ternspike.commands", "ternspike.device", "ternspike.report",
+               "ternspike.running", "ternspike.summary"]
     script = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
     output = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True,
                             text=True, check=True).stdout
