@@ -7,6 +7,11 @@ The ternary network's loss is::
 ``r`` is a layer's firing-rate map of one sample (its spikes averaged over time), or its full spike
 map, counts as they are. The cosine ignores scale, so it does not fight the quantiser's scales. This
 is the closest formulation to what the abstract of ATW-SNN describes; its text was not available.
+
+Distillation compares the logits, or the outputs of each step (step-wise distillation, HSD).
+
+A teacher may have a multiple of its student's steps. Where steps are compared, each of the student
+sees the mean of as many of the teacher's. That is ours.
 """
 
 from __future__ import annotations
@@ -19,7 +24,8 @@ import torch.nn.functional as F
 
 from model.layers import Activity
 
-__all__ = ["CalibrationSettings", "Layers", "calibration_loss", "cosine_distance", "distillation"]
+__all__ = ["CalibrationSettings", "Layers", "calibration_loss", "cosine_distance", "distillation",
+           "stepwise_distillation"]
 
 
 class Layers(enum.Enum):
@@ -43,7 +49,9 @@ class CalibrationSettings:
     per_step : bool
         Compare the spikes of each step instead of rates.
     distillation : float
-        Weight of the distillation of the logits, >= 0.
+        Weight of the distillation, >= 0.
+    stepwise : bool
+        Distil the outputs of each step instead of the logits.
     temperature : float
         Of the distillation, > 0.
     warm_start : bool
@@ -55,6 +63,7 @@ class CalibrationSettings:
     layers: Layers = Layers.ALL
     per_step: bool = False
     distillation: float = 1.0
+    stepwise: bool = False
     temperature: float = 2.0
     warm_start: bool = True
 
@@ -107,6 +116,8 @@ def calibration_loss(student: Activity, teacher: Activity,
         pairs = pairs[-1:]
     total = torch.zeros(())
     for ours, theirs in pairs:
+        if settings.per_step:
+            theirs = _matched(theirs, len(ours))
         total = total + cosine_distance(_distribution(ours, settings.per_step),
                                         _distribution(theirs, settings.per_step)).mean()
     return total / max(len(pairs), 1)
@@ -114,9 +125,25 @@ def calibration_loss(student: Activity, teacher: Activity,
 
 def distillation(student: Activity, teacher: Activity, temperature: float) -> torch.Tensor:
     """Return ``T^2 KL(softmax(teacher / T), softmax(student / T))``, averaged over samples."""
-    return temperature**2 * F.kl_div(F.log_softmax(student.logits / temperature, 1),
-                                     F.log_softmax(teacher.logits / temperature, 1),
+    return _divergence(student.logits, teacher.logits, temperature)
+
+
+def stepwise_distillation(student: Activity, teacher: Activity, temperature: float) -> torch.Tensor:
+    """Return the same of the outputs of each step, averaged over samples and steps (HSD)."""
+    targets = _matched(teacher.outputs, len(student.outputs))
+    return _divergence(student.outputs.flatten(0, 1), targets.flatten(0, 1), temperature)
+
+
+def _divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return the divergence of logits (rows, classes) at a temperature, averaged over the rows."""
+    return temperature**2 * F.kl_div(F.log_softmax(student / temperature, 1),
+                                     F.log_softmax(teacher / temperature, 1),
                                      reduction="batchmean", log_target=True)
+
+
+def _matched(teacher: torch.Tensor, steps: int) -> torch.Tensor:
+    """Return what a teacher did, averaged over windows of as many steps as a student has."""
+    return teacher if len(teacher) == steps else teacher.unflatten(0, (steps, -1)).mean(1)
 
 
 def _distribution(spikes: torch.Tensor, per_step: bool) -> torch.Tensor:

@@ -9,10 +9,11 @@ from model.architecture import Architecture, ArchitectureError, parse
 from model.calibrate import CalibrationSettings
 from model.data import Coding, Dataset
 from model.fold import FoldSettings
+from model.losses import LossSettings
 from model.network import MAX_LEVELS, Merge, Readout
 from model.neuron import NeuronSettings
 from model.prune import PruningSettings
-from model.quantise import QuantiserSettings
+from model.quantise import QuantiserSettings, WeightSettings
 from model.surrogate import Surrogate
 
 __all__ = ["COUNTS", "RECIPES", "Recipe", "RecipeError", "Schedule"]
@@ -63,11 +64,14 @@ class Recipe:
     timesteps : int
     teacher, student : Schedule
         Of the full-precision and of the ternary network.
-    coding, readout, readout_leak, neuron, quantiser, calibration, fold
-        See the classes.
+    coding, readout, readout_leak, neuron, quantiser, calibration, loss, fold
+        See the classes. Both networks have the same neurons and the same loss, to which the
+        calibration adds what the teacher teaches.
+    teacher_timesteps : int, optional
+        Steps of the full-precision network, a multiple of `timesteps`, with static inputs; as many
+        if not given.
     batch : int
         Samples a step of the optimiser.
-    label_smoothing : float
     shift : int
         Augmentation: images move by up to so many pixels, both ways, each time they are seen.
     mirror : bool
@@ -89,11 +93,12 @@ class Recipe:
     neuron: NeuronSettings = NeuronSettings()
     readout: Readout = Readout.LAST
     readout_leak: tuple[int, ...] = ()
-    quantiser: QuantiserSettings = QuantiserSettings()
+    quantiser: WeightSettings = QuantiserSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+    loss: LossSettings = LossSettings()
+    teacher_timesteps: int | None = None
     fold: FoldSettings = field(default_factory=FoldSettings)
     batch: int = 256
-    label_smoothing: float = 0.0
     shift: int = 0
     mirror: bool = False
     bfloat16: bool = False
@@ -114,10 +119,15 @@ class Recipe:
                                   f"{merge.levels}, more than {MAX_LEVELS}")
         if not 1 <= self.timesteps <= MAX_TIMESTEPS:
             raise RecipeError(f"Time steps must be 1 to {MAX_TIMESTEPS}, not {self.timesteps!r}")
+        steps = self.steps_of_teacher
+        if not self.timesteps <= steps <= MAX_TIMESTEPS or steps % self.timesteps:
+            raise RecipeError(f"The teacher's time steps must be a multiple of {self.timesteps} up "
+                              f"to {MAX_TIMESTEPS}, not {steps!r}")
+        if steps != self.timesteps and self.coding is not Coding.STATIC:
+            raise RecipeError(f"A teacher of {steps} steps and a student of {self.timesteps} can't "
+                              f"share {self.coding.value} inputs, only static ones")
         if self.batch < 2:
             raise RecipeError(f"Batch must be at least 2, not {self.batch!r}")
-        if not 0 <= self.label_smoothing < 1:
-            raise RecipeError(f"Label smoothing must be within 0..1, not {self.label_smoothing!r}")
         if self.shift < 0:
             raise RecipeError(f"Shift must not be negative, not {self.shift!r}")
 
@@ -125,6 +135,11 @@ class Recipe:
     def architecture(self) -> Architecture:
         """What `arch` says."""
         return parse(self.arch)
+
+    @property
+    def steps_of_teacher(self) -> int:
+        """Steps of the full-precision network."""
+        return self.timesteps if self.teacher_timesteps is None else self.teacher_timesteps
 
     def check(self, dataset: Dataset) -> None:
         """Raise `RecipeError` unless the recipe fits the data set."""
@@ -155,17 +170,20 @@ class Recipe:
 #: how much of a current a threshold is. Their surrogate is the fastest.
 COUNTS = NeuronSettings(z_max=3, learn_threshold=False, surrogate=Surrogate.RECTANGLE)
 
+#: A loss that does not ask for certainty.
+SMOOTHED = LossSettings(label_smoothing=0.1)
+
 #: The shipped recipes: one named after each data set, and the convolutional ones.
 RECIPES = {
     "digits": Recipe(
-        dataset="digits", arch="64-256-256-10", timesteps=4, batch=128, label_smoothing=0.1,
+        dataset="digits", arch="64-256-256-10", timesteps=4, batch=128, loss=SMOOTHED,
         teacher=Schedule(epochs=60, rate=6e-3, decay=0.1),
         student=Schedule(epochs=60, rate=6e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
         fold=FoldSettings(samples=2000),
     ),
     "mnist": Recipe(
-        dataset="mnist", arch="784-256-10", timesteps=4, batch=512, shift=2, label_smoothing=0.1,
+        dataset="mnist", arch="784-256-10", timesteps=4, batch=512, shift=2, loss=SMOOTHED,
         teacher=Schedule(epochs=20, rate=6e-3, decay=0.1),
         student=Schedule(epochs=60, rate=6e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
@@ -173,7 +191,7 @@ RECIPES = {
     ),
     "fashion-mnist": Recipe(
         dataset="fashion-mnist", arch="784-256-10", timesteps=4, batch=512, shift=1, mirror=True,
-        label_smoothing=0.1,
+        loss=SMOOTHED,
         teacher=Schedule(epochs=20, rate=6e-3, decay=0.1),
         student=Schedule(epochs=60, rate=6e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
@@ -181,7 +199,7 @@ RECIPES = {
     ),
     "mnist-conv": Recipe(
         dataset="mnist", arch="1x28x28-16C5S2-64C3S2-64C3S2-10", timesteps=1, neuron=COUNTS,
-        shift=2, label_smoothing=0.1,
+        shift=2, loss=SMOOTHED,
         teacher=Schedule(epochs=8, rate=5e-3, decay=0.1),
         student=Schedule(epochs=16, rate=5e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
@@ -197,7 +215,7 @@ RECIPES = {
     ),
     "fashion-conv": Recipe(
         dataset="fashion-mnist", arch="1x28x28-32C5S2-64C3S2-128C3S2-10", timesteps=1,
-        neuron=COUNTS, shift=1, mirror=True, label_smoothing=0.1,
+        neuron=COUNTS, shift=1, mirror=True, loss=SMOOTHED,
         teacher=Schedule(epochs=8, rate=5e-3, decay=0.1),
         student=Schedule(epochs=20, rate=5e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
@@ -222,7 +240,7 @@ RECIPES["mnist-conv-t4"] = replace(RECIPES["mnist-conv"], timesteps=4,
 for merge in ("add2", "barrier2", "or", "iand"):
     RECIPES[f"mnist-residual-{merge}"] = Recipe(
         dataset="mnist", arch=f"1x28x28-16C5S2-R32S2({merge})-R64S2({merge})-R64({merge})-10",
-        timesteps=2, shift=2, label_smoothing=0.1,
+        timesteps=2, shift=2, loss=SMOOTHED,
         teacher=Schedule(epochs=3, rate=5e-3, decay=0.1),
         student=Schedule(epochs=5, rate=5e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),

@@ -15,16 +15,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model.calibrate import CalibrationSettings, calibration_loss, distillation
 from model.data import Coding, Dataset, encode
-from model.fold import FoldReport, RoundingCost, fold, rounding_cost
+from model.fold import FoldError, FoldReport, RoundingCost, fold, rounding_cost
 from model.layers import SpikingNetwork, as_inputs
+from model.losses import training_loss
 from model.network import IntegerNetwork
 from model.prune import prune
+from model.quantise import QuantiserSettings, WeightSettings, describe
 from model.recipes import Recipe, Schedule
 from model.shrink import shrink
 
-__all__ = ["Progress", "TrainingResult", "fit", "predict", "train"]
+__all__ = ["Progress", "TrainingResult", "fit", "predict", "train", "train_models"]
+
+#: Makes, of a stage and its epochs, what `fit` calls after each epoch.
+_Reporter = Callable[[str, int], Callable[[int, float], None]]
 
 WARMUP = 0.05           # share of a schedule over which the learning rate rises
 EVALUATION_BATCH = 2000
@@ -166,37 +170,38 @@ def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
     RecipeError
         If the recipe does not fit the data set.
     FoldError
-        If the ternary network does not fit the integer limits.
+        If the recipe's weights are not ternary, or the network does not fit the integer limits.
+    """
+    recipe.check(dataset)
+    if not isinstance(recipe.quantiser, QuantiserSettings):
+        raise FoldError(f"Weights that are {describe(recipe.quantiser)} can't be folded to "
+                        f"integers, only ternary ones")
+    with _threads(threads):
+        return _train(recipe, dataset, seed, progress)
+
+
+def train_models(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
+                 progress: Callable[[Progress], None] | None = None,
+                 ) -> tuple[SpikingNetwork, SpikingNetwork]:
+    """Train the full-precision and the quantised network of a recipe, and fold nothing.
+
+    Weights need not be ternary. Parameters, and the networks of a seed, are those of `train`.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe does not fit the data set.
     """
     recipe.check(dataset)
     with _threads(threads):
-        return _train(recipe, dataset, seed, progress)
+        return _train_models(recipe, dataset, seed, _reporter(progress))
 
 
 def _train(recipe: Recipe, dataset: Dataset, seed: int,
            progress: Callable[[Progress], None] | None) -> TrainingResult:
     """Train teacher and student, fold, and measure on the test set."""
-    def report(stage: str, epochs: int) -> Callable[[int, float], None]:
-        def tell(epoch: int, loss: float) -> None:
-            if progress is not None:
-                progress(Progress(stage, epoch, epochs, loss))
-        return tell
-
-    def build(ternary: bool, seed: int) -> SpikingNetwork:
-        return SpikingNetwork(recipe.architecture, recipe.timesteps, neuron=recipe.neuron,
-                              quantiser=recipe.quantiser if ternary else None,
-                              readout=recipe.readout, readout_leak=recipe.readout_leak, seed=seed)
-
-    # One seed drives independent streams: initial weights and batches of either network.
-    seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
-    teacher = build(False, seeds[0])
-    fit(teacher, dataset, recipe, recipe.teacher, seed=seeds[1],
-        progress=report("float", recipe.teacher.epochs))
-    student = build(True, seeds[2])
-    if recipe.calibration.warm_start:
-        student.warm_start(teacher)
-    fit(student, dataset, recipe, recipe.student, seed=seeds[3], teacher=teacher,
-        progress=report("ternary", recipe.student.epochs))
+    report = _reporter(progress)
+    teacher, student = _train_models(recipe, dataset, seed, report)
 
     for number in range(len(recipe.pruning)):
         _prune(student, dataset, recipe, number, seed=seed, teacher=teacher,
@@ -236,6 +241,37 @@ def _prune(student: SpikingNetwork, dataset: Dataset, recipe: Recipe, number: in
         fit(student, dataset, recipe, schedule, seed=int(stream), teacher=teacher, progress=tell)
 
 
+def _train_models(recipe: Recipe, dataset: Dataset, seed: int,
+                  report: _Reporter) -> tuple[SpikingNetwork, SpikingNetwork]:
+    """Train teacher and student."""
+    def build(steps: int, quantiser: WeightSettings | None, seed: int) -> SpikingNetwork:
+        return SpikingNetwork(recipe.architecture, steps, neuron=recipe.neuron,
+                              quantiser=quantiser, readout=recipe.readout,
+                              readout_leak=recipe.readout_leak, seed=seed)
+
+    # One seed drives independent streams: initial weights and batches of either network.
+    seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
+    teacher = build(recipe.steps_of_teacher, None, seeds[0])
+    fit(teacher, dataset, recipe, recipe.teacher, seed=seeds[1],
+        progress=report("float", recipe.teacher.epochs))
+    student = build(recipe.timesteps, recipe.quantiser, seeds[2])
+    if recipe.calibration.warm_start:
+        student.warm_start(teacher)
+    fit(student, dataset, recipe, recipe.student, seed=seeds[3], teacher=teacher,
+        progress=report("ternary", recipe.student.epochs))
+    return teacher, student
+
+
+def _reporter(progress: Callable[[Progress], None] | None) -> _Reporter:
+    """Return what makes, of a stage and its epochs, a callback for `fit`."""
+    def report(stage: str, epochs: int) -> Callable[[int, float], None]:
+        def tell(epoch: int, loss: float) -> None:
+            if progress is not None:
+                progress(Progress(stage, epoch, epochs, loss))
+        return tell
+    return report
+
+
 @contextlib.contextmanager
 def _threads(number: int) -> Iterator[None]:
     """Let PyTorch use so many threads."""
@@ -257,18 +293,11 @@ def _rate(done: float) -> float:
 def _loss(model: SpikingNetwork, inputs: torch.Tensor, labels: torch.Tensor, recipe: Recipe,
           teacher: SpikingNetwork | None, done: float) -> torch.Tensor:
     """Return the training loss of a batch; `done` is the share of the schedule behind it."""
-    activity = model(inputs)
-    loss = F.cross_entropy(activity.logits.float(), labels, label_smoothing=recipe.label_smoothing)
-    settings: CalibrationSettings = recipe.calibration
-    if teacher is None or not settings.needs_teacher:
-        return loss
-    with torch.no_grad():
-        target = teacher(inputs)
-    if settings.beta:
-        loss = loss + settings.beta_at(done) * calibration_loss(activity, target, settings)
-    if settings.distillation:
-        loss = loss + settings.distillation * distillation(activity, target, settings.temperature)
-    return loss
+    target = None
+    if teacher is not None and recipe.calibration.needs_teacher:
+        with torch.no_grad():
+            target = teacher(inputs)
+    return training_loss(model(inputs), labels, recipe.loss, recipe.calibration, target, done)
 
 
 def _spread(array: np.ndarray, most: int) -> np.ndarray:

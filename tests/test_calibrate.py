@@ -11,6 +11,7 @@ from model.calibrate import (
     calibration_loss,
     cosine_distance,
     distillation,
+    stepwise_distillation,
 )
 from model.layers import Activity
 
@@ -98,6 +99,40 @@ def test_distillation_by_hand():
     expected = 4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))
     assert distillation(student, teacher, 2.0).item() == pytest.approx(expected, rel=1e-5)
     assert distillation(teacher, teacher, 2.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def outputs(*odds: float) -> Activity:
+    """Return an activity of one sample whose two classes have these odds in each step."""
+    steps = torch.tensor([[[math.log(each), 0.0]] for each in odds])
+    return Activity(steps.mean(0), steps, ())
+
+
+def test_stepwise_distillation_by_hand():
+    """Odds 3 and 1/3 against 1, where the mean of the steps would have nothing to teach."""
+    found = stepwise_distillation(outputs(1, 1), outputs(3, 1 / 3), 1.0).item()
+    assert found == pytest.approx(0.75 * math.log(1.5) + 0.25 * math.log(0.5), rel=1e-5)
+    assert distillation(outputs(1, 1), outputs(3, 1 / 3), 1.0).item() == pytest.approx(0, abs=1e-6)
+    warmer = stepwise_distillation(outputs(1, 1), outputs(9, 1 / 9), 2.0).item()
+    assert warmer == pytest.approx(4 * found, rel=1e-5)
+
+
+def test_steps_of_a_teacher_with_more():
+    """Each of the student's sees two of the teacher's: odds of 27 and 3, then of 1/3 and 1/3."""
+    teacher = outputs(27, 3, 1 / 3, 1 / 3)
+    found = stepwise_distillation(outputs(1, 1), teacher, 1.0)
+    torch.testing.assert_close(found, stepwise_distillation(outputs(1, 1), outputs(9, 1 / 3), 1.0))
+    assert stepwise_distillation(outputs(9, 1 / 3), teacher, 1.0).item() == (
+        pytest.approx(0, abs=1e-6))
+
+
+def test_spikes_of_a_teacher_with_more_steps():
+    settings = CalibrationSettings(per_step=True)
+    twice = SPIKES.repeat_interleave(2, dim=0)
+    assert calibration_loss(activity(SPIKES), activity(twice), settings).item() == (
+        pytest.approx(0, abs=1e-6))
+    assert calibration_loss(activity(SPIKES), activity(twice.flip(0)), settings).item() > 0.1
+    rates = calibration_loss(activity(SPIKES), activity(twice.flip(0)), CalibrationSettings())
+    assert rates.item() == pytest.approx(0, abs=1e-6)
 
 
 def test_switches():

@@ -9,13 +9,23 @@ import torch
 
 from model.calibrate import CalibrationSettings
 from model.data import Coding, Dataset, encode, load
+from model.fold import FoldError, FoldSettings
 from model.golden import execute
 from model.layers import SpikingNetwork, as_inputs
+from model.losses import LossSettings, Task
 from model.network import IntegerNetwork
 from model.neuron import NeuronSettings
-from model.quantise import QuantiserSettings
+from model.quantise import (
+    Gradient,
+    QuantiserSettings,
+    Rule,
+    Scale,
+    StepQuantiser,
+    StepSettings,
+    Symmetry,
+)
 from model.recipes import COUNTS, RECIPES, Recipe, RecipeError, Schedule
-from model.train import Progress, TrainingResult, fit, predict, shifted, train
+from model.train import Progress, TrainingResult, fit, predict, shifted, train, train_models
 
 SHORT = Schedule(epochs=3, rate=1e-2)
 
@@ -171,6 +181,84 @@ def test_maps(arch, changes):
     assert result.integer_accuracy == np.mean(classes == data.test_y)
 
 
+#: Options of training, each with what it changes of a recipe.
+OPTIONS = {
+    "one threshold and one scale": {"quantiser": QuantiserSettings(symmetry=Symmetry.ALL)},
+    "powers of two": {"quantiser": QuantiserSettings(rule=Rule.MAX, scale=Scale.POWER)},
+    "normalised": {"quantiser": QuantiserSettings(normalise=True, gradient=Gradient.TANH)},
+    "learned": {"quantiser": QuantiserSettings(rule=Rule.LEARNED, scale=Scale.LEARNED,
+                                               gradient=Gradient.RAMP)},
+    "trained leak": {"neuron": NeuronSettings(learn_leak=True, leak_terms=2, leak=(2,))},
+    "rate gradient": {"neuron": NeuronSettings(rate_gradient=True, v_init=0.5)},
+    "rate gradient of counts": {"neuron": NeuronSettings(rate_gradient=True, z_max=3)},
+    "steps": {"loss": LossSettings(task=Task.STEPS)},
+    "budget": {"loss": LossSettings(activity=1.0, budget=0.1)},
+    "stepwise": {"calibration": CalibrationSettings(stepwise=True, per_step=True)},
+    "teacher of more steps": {"teacher_timesteps": 6,
+                              "calibration": CalibrationSettings(stepwise=True, per_step=True)},
+    "exact thresholds": {"fold": FoldSettings(exact_thresholds=True)},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options(option):
+    """Each trains, and folds into a network that does the same."""
+    data = stripes()
+    spec = recipe(**{"teacher": Schedule(8, 1e-2), "student": Schedule(8, 1e-2),
+                     **OPTIONS[option]})
+    result = train(spec, data, seed=1)
+    assert min(result.float_accuracy, result.ternary_accuracy, result.integer_accuracy) > 0.9
+    assert not result.fold_report.calibration.measurable
+    assert result.network.timesteps == 3
+    assert result.float_model.timesteps == spec.steps_of_teacher
+    classes = execute(result.network, encode(data.test_x, Coding.STATIC, 3)).classes
+    assert result.integer_accuracy == np.mean(classes == data.test_y)
+
+
+def test_a_leak_is_trained():
+    """From no leak at all, within what shifts can make, to what the integer network has."""
+    spec = recipe(neuron=NeuronSettings(learn_leak=True), teacher=Schedule(8, 3e-2))
+    result = train(spec, stripes(), seed=1)
+    (layer,) = result.ternary_model.spiking_layers()
+    assert layer.leak is not None and 0.5 <= layer.leak.item() < 1
+    assert result.network.layer(0).leak == layer.leak_shifts()
+    with torch.no_grad():
+        layer.leak.fill_(0.3)
+    layer.train()(torch.zeros(2, 36, 1, 1), 3)
+    assert layer.leak.item() == 0.5 and layer.leak_shifts() == (1,)
+
+
+def test_a_budget_is_kept():
+    """Fewer spikes for a small loss of accuracy."""
+    rates = []
+    for weight in (0.0, 3.0):
+        spec = recipe(loss=LossSettings(activity=weight, budget=0.05),
+                      teacher=Schedule(8, 1e-2), student=Schedule(16, 1e-2),
+                      calibration=CalibrationSettings(beta=0))
+        result = train(spec, stripes(), seed=1)
+        assert result.integer_accuracy > 0.9
+        inputs = as_inputs(encode(stripes().test_x, Coding.STATIC, 3))
+        with torch.no_grad():
+            rates.append(result.ternary_model(inputs).spikes[0].mean().item())
+    assert rates[0] > 0.15 and rates[1] < 0.08
+
+
+def test_weights_of_more_levels_train_and_are_not_folded():
+    data = stripes()
+    spec = recipe(quantiser=StepSettings(4), student=Schedule(8, 1e-2))
+    with pytest.raises(FoldError, match="Weights that are 4 bits wide can't be folded"):
+        train(spec, data)
+    teacher, student = train_models(spec, data, seed=1)
+    test = encode(data.test_x, Coding.STATIC, 3)
+    assert np.mean(predict(student, test) == data.test_y) > 0.9
+    quantiser = student.readout.quantiser
+    assert isinstance(quantiser, StepQuantiser) and (quantiser.relative_step != 1).all()
+    assert 3 < len(quantiser(student.readout.weight.flatten(1)).unique()) <= 16
+    result = train(recipe(student=Schedule(8, 1e-2)), data, seed=1)
+    for ours, theirs in zip(teacher.parameters(), result.float_model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("coding", Coding)
 def test_codings(coding):
     steps = 6
@@ -249,8 +337,12 @@ def test_augmentation_needs_images():
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"timesteps": 0}, "Time steps must be 1 to 4096, not 0"),
+    ({"teacher_timesteps": 4}, "teacher's time steps must be a multiple of 3 up to 4096, not 4"),
+    ({"teacher_timesteps": 0}, "teacher's time steps must be a multiple of 3 up to 4096, not 0"),
+    ({"teacher_timesteps": 4098}, "teacher's time steps must be a multiple of 3 up to 4096"),
+    ({"teacher_timesteps": 6, "coding": Coding.RATE},
+     "A teacher of 6 steps and a student of 3 can't share rate inputs, only static ones"),
     ({"batch": 1}, "Batch must be at least 2, not 1"),
-    ({"label_smoothing": 1.0}, "Label smoothing must be within 0..1, not 1.0"),
     ({"shift": -1}, "Shift must not be negative, not -1"),
     ({"arch": "36-"}, "'' is not understood"),
     ({"arch": "1x6x6-4C3-R4(or)-3", "neuron": NeuronSettings(z_max=3)},
