@@ -1,0 +1,467 @@
+"""Pruning: scores by hand, what is chosen, masks that hold, and networks that get smaller."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mapping.cycles import estimate
+from mapping.program import compile_network
+from model.architecture import ConvSpec, parse
+from model.data import Coding, Dataset, encode, load
+from model.fold import FoldSettings, fold
+from model.golden import execute
+from model.layers import SpikingNetwork, Synapses, as_inputs
+from model.network import Reset
+from model.neuron import NeuronSettings
+from model.prune import (
+    Observed,
+    PruningError,
+    PruningSettings,
+    Scope,
+    Score,
+    Unit,
+    neuron_groups,
+    neuron_scores,
+    observe,
+    prune,
+    weight_scores,
+)
+from model.quantise import QuantiserSettings, Rule
+from model.recipes import RECIPES, Recipe, Schedule
+from model.shrink import shrink
+from model.train import TrainingResult, fit, train
+from tests.agreement import agreements
+from tests.networks import CORES
+
+STEPS = 3
+SHORT = Schedule(epochs=3, rate=1e-2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small tensors on a busy machine: more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def model_of(arch: str, seed: int = 1, *, rule: Rule = Rule.MEAN, **neuron) -> SpikingNetwork:
+    """Return a ternary network of random weights, batch norm that has seen data included."""
+    model = SpikingNetwork(parse(arch), STEPS, neuron=NeuronSettings(**neuron),
+                           quantiser=QuantiserSettings(rule), seed=seed)
+    with torch.no_grad():
+        for _ in range(3):
+            model(as_inputs(images(model)))
+    return model.eval()
+
+
+def images(model: SpikingNetwork, count: int = 20, seed: int = 2) -> np.ndarray:
+    """Return random static samples of a network, uint8 (count, inputs)."""
+    shape = count, model.architecture.inputs
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def mask_of(layer: Synapses) -> torch.Tensor:
+    """Return the mask of a layer that has one."""
+    assert layer.mask is not None
+    return layer.mask
+
+
+def plain_norm(layer: Synapses) -> None:
+    """Let batch norm pass what it gets."""
+    layer.norm.load_state_dict(layer.norm.state_dict() | {
+        "running_mean": torch.zeros(len(layer.weight)),
+        "running_var": torch.full((len(layer.weight),), 1 - layer.norm.eps)})
+
+
+def alive(model: SpikingNetwork) -> list[list[int]]:
+    """Return the numbers of the channels with weights, of each layer that has some and fires."""
+    return [torch.arange(len(layer.weight))[layer.unpruned(layer.weight).flatten(1).any(1)].tolist()
+            for layer in model.spiking_layers()]
+
+
+# Settings
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"amount": None}, "needs either an amount or a mass"),
+    ({"mass": 0.5}, "needs either an amount or a mass"),
+    ({"amount": 0.0}, "amount must be above 0 and below 1, not 0.0"),
+    ({"amount": 1.0}, "amount must be above 0 and below 1, not 1.0"),
+    ({"amount": None, "mass": 1.5}, "mass must be above 0 and below 1, not 1.5"),
+    ({"rounds": 0}, "rounds must be at least 1, not 0"),
+    ({"align": 0}, "align must be at least 1, not 0"),
+    ({"epochs": 0}, "epochs must be at least 1, not 0"),
+    ({"samples": 0}, "samples must be at least 1, not 0"),
+    ({"rate": 0.0}, "rate must be positive, not 0.0"),
+    ({"rate": float("inf")}, "rate must be positive, not inf"),
+    ({"score": Score.MEMBRANE}, "Score 'membrane' is one of neurons, not of weights"),
+    ({"score": Score.ACTIVITY}, "Score 'activity' is one of neurons, not of weights"),
+    ({"align": 2}, "align is for neurons, not for weights"),
+    ({"unit": Unit.NEURONS, "scope": Scope.NEURON}, "Scope 'neuron' is for weights"),
+])
+def test_bad_settings(changes, message):
+    with pytest.raises(PruningError, match=message):
+        PruningSettings(**{"amount": 0.5, **changes})
+
+
+def test_rounds_by_a_cubic():
+    assert PruningSettings(0.8).amounts == [0.8]
+    amounts = PruningSettings(0.8, rounds=4).amounts
+    assert amounts == pytest.approx([0.8 * (1 - share**3) for share in (0.75, 0.5, 0.25, 0)])
+    assert PruningSettings(mass=0.9, rounds=2).amounts == [None, None]
+
+
+# What is observed
+
+
+def test_observed_by_hand():
+    """One neuron of weight 1 without batch norm's shift: its current is its input."""
+    model = model_of("2-2-2", learn_threshold=False, reset=Reset.HARD, leak=(1,))
+    layer = model.spiking_layers()[0]
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(2))
+        plain_norm(layer)
+        layer.norm.bias.copy_(torch.tensor([0.0, -2.0]))
+    found = observe(model, np.array([[153, 255], [51, 0]], np.uint8))    # 0.6, 1; 0.2, 0
+    torch.testing.assert_close(found.met[0].flatten(), torch.tensor([0.4, 0.5]))
+    # 0.6, 0.9, 1.05 fires at the third step; 0.2, 0.3, 0.35; the other neuron stays below 0.
+    torch.testing.assert_close(found.largest[0], torch.tensor([1 / 6, 0.0]))
+    torch.testing.assert_close(found.membrane[0], torch.tensor([3.4 / 6, 0.0]))
+    torch.testing.assert_close(found.met[1].flatten(), found.largest[0])
+
+
+def test_observed_does_not_depend_on_batches():
+    model = model_of("2x6x6-4C3P2-R4(add2)-A2-3")
+    inputs = images(model, 600)
+    whole, halves = observe(model, inputs), [observe(model, each) for each in np.split(inputs, 2)]
+    for name in Observed._fields:
+        for ours, a, b in zip(getattr(whole, name), *(getattr(half, name) for half in halves),
+                              strict=True):
+            torch.testing.assert_close(ours, (a + b) / 2)
+
+
+def test_means_of_what_weights_meet_and_of_the_largest_counts():
+    model = model_of("2x6x6-4C3-A2-5C3-3", z_max=3)
+    inputs = images(model)
+    found = observe(model, inputs)
+    with torch.no_grad():
+        spikes = model(as_inputs(inputs)).spikes
+    torch.testing.assert_close(found.met[1], F.avg_pool2d(spikes[0].mean((0, 1)), 2))
+    torch.testing.assert_close(found.largest[0], spikes[0].amax((3, 4)).mean((0, 1)))
+    assert not model.training
+
+
+def test_membranes_of_blocks():
+    """Constant currents of a map: the mean of the strongest block of 2 x 2, step by step."""
+    model = model_of("1x4x4-1C1-2", learn_threshold=False, threshold=100.0)
+    layer = model.spiking_layers()[0]
+    with torch.no_grad():
+        layer.weight.fill_(1)
+        plain_norm(layer)
+    inputs = np.zeros((1, 4, 4), np.uint8)
+    inputs[0, :2, 2:] = [[255, 0], [51, 204]]                  # 1, 0, 0.2, 0.8: a mean of 0.5
+    found = observe(model, inputs.reshape(1, -1)).membrane[0]
+    torch.testing.assert_close(found, torch.tensor([0.5 * (1 + 2 + 3) / 3 / 100]))
+
+
+# Scores
+
+
+def test_magnitude_of_weights_leaves_out_what_is_masked():
+    model = model_of("6-5-3")
+    layer = model.spiking_layers()[0]
+    layer.mask = torch.ones_like(layer.weight)
+    layer.mask[2, 3] = 0
+    scores = weight_scores(model, observe(model, images(model)), Score.MAGNITUDE)
+    assert scores[0][2, 3] == 0
+    torch.testing.assert_close(scores[1], model.readout.weight.detach().abs())
+
+
+def test_relief_of_dense_weights():
+    """The mean of the products' sizes, as the definition has it."""
+    model = model_of("6-5-3")
+    inputs = images(model)
+    scores = weight_scores(model, observe(model, inputs), Score.RELIEF)
+    products = model.spiking_layers()[0].weight.detach() * torch.tensor(inputs / 255)[:, None]
+    torch.testing.assert_close(scores[0].double(), products.abs().mean(0))
+
+
+@pytest.mark.parametrize("conv", ["4C3", "4C3S2", "4C2x3S1x2", "4C3P2", "6C3G2", "2C3D3/2", "2C1"])
+def test_relief_of_convolutions_sums_over_pixels(conv):
+    """It is what moving the weight would change the sum of all currents by."""
+    model = model_of(f"6x7x6-6C3-{conv}-3" if "D" not in conv else f"6x7x6-{conv}-3")
+    layer = model.spiking_layers()[-1]
+    spec = layer.spec
+    assert isinstance(spec, ConvSpec)
+    observed = observe(model, images(model))
+    met = observed.met[len(model.spiking_layers()) - 1]
+    weight = torch.ones_like(layer.weight, requires_grad=True)
+    _, height, width = spec.outputs
+    if spec.depth is None:
+        sums = F.conv2d(met[None], weight, None, spec.stride, spec.padding, groups=spec.groups)
+    else:
+        sums = F.conv3d(met[None, None], weight[:, None], None, (spec.step, *spec.stride),
+                        (0, *spec.padding))
+    sums[..., :height, :width].sum().backward()
+    scores = weight_scores(model, observed, Score.RELIEF)[len(model.spiking_layers()) - 1]
+    assert weight.grad is not None
+    torch.testing.assert_close(scores, layer.weight.detach().abs() * weight.grad)
+
+
+def test_scores_of_neurons():
+    model = model_of("2x6x6-4C3-4C3-R4(add2)-6-3")
+    observed = observe(model, images(model))
+    scores = {score: neuron_scores(model, observed, score) for score in Score}
+    shapes = [layer.spec.outputs[0] for layer in model.firing_layers()]
+    for each in scores.values():
+        assert [len(score) for score in each] == shapes
+        assert all((score >= 0).all() for score in each)
+    assert scores[Score.ACTIVITY] == list(observed.largest)
+    assert scores[Score.MEMBRANE] == list(observed.membrane)
+    weights = model.spiking_layers()[1].weight.detach()
+    torch.testing.assert_close(scores[Score.MAGNITUDE][1], weights.abs().sum((1, 2, 3)))
+    relief = weight_scores(model, observed, Score.RELIEF)
+    # Layer 0 is read by layer 1; layer 1 by the block's first layer, and by its merge (layer 4).
+    torch.testing.assert_close(scores[Score.RELIEF][0], relief[1].sum((0, 2, 3)))
+    torch.testing.assert_close(scores[Score.RELIEF][1], relief[2].sum((0, 2, 3)))
+    assert not scores[Score.RELIEF][3].any() and not scores[Score.MAGNITUDE][4].any()
+    torch.testing.assert_close(scores[Score.RELIEF][4],
+                               relief[4].view(6, 4, -1).sum((0, 2)))
+
+
+def test_relief_of_neurons_side_by_side():
+    model = model_of("2x4x4-4C3-R6(cat)-3")
+    observed = observe(model, images(model))
+    relief = weight_scores(model, observed, Score.RELIEF)[-1].view(3, 10, -1).sum((0, 2))
+    scores = neuron_scores(model, observed, Score.RELIEF)
+    torch.testing.assert_close(scores[2], relief[:6])
+    torch.testing.assert_close(scores[0], relief[6:] + weight_scores(
+        model, observed, Score.RELIEF)[1].sum((0, 2, 3)))
+
+
+@pytest.mark.parametrize(("arch", "expected"), [
+    ("6-5-4-3", [((0,), 1), ((1,), 1)]),
+    ("2x6x6-4C3-R4(add2)-3", [((0, 2, 3), 1), ((1,), 1)]),
+    ("2x6x6-4C3-R6(add2)-3", [((0,), 1), ((1,), 1), ((2, 3, 4), 1)]),
+    ("2x6x6-4C3-4C3G4-5-3", [((0, 1), 1), ((2,), 1)]),
+    ("2x6x6-4C3-4C3G2-5-3", [((2,), 1)]),
+    ("2x6x6-2C3G2-5-3", [((1,), 1)]),
+    ("5x6x6-2C3D3-4C3-3", [((0,), 3), ((1,), 1)]),
+    ("2x6x6-5C3-2C3D3-4C3-3", [((1,), 3), ((2,), 1)]),
+])
+def test_layers_that_lose_neurons(arch, expected):
+    assert neuron_groups(parse(arch).layers) == expected
+
+
+# What is chosen
+
+
+def test_a_layers_lowest_weights():
+    model = model_of("6-5-3")
+    prune(model, images(model), PruningSettings(0.4), 0.4)
+    for layer in (*model.spiking_layers(), model.readout):
+        weights, mask = layer.weight.detach().abs(), mask_of(layer)
+        assert (mask == 0).sum() == round(0.4 * mask.numel())
+        assert weights[mask == 0].max() < weights[mask == 1].min()
+
+
+def test_all_layers_together():
+    """Scores count by their layer's mean, so that no layer is lost for its scale alone."""
+    model = model_of("20-30-10")
+    with torch.no_grad():
+        model.readout.weight.mul_(1e-3)
+        model.spiking_layers()[0].weight[:15] *= 0.01
+    prune(model, images(model), PruningSettings(0.4, scope=Scope.GLOBAL), 0.4)
+    masks = [mask_of(layer) for layer in (*model.spiking_layers(), model.readout)]
+    assert sum(int((mask == 0).sum()) for mask in masks) == 360
+    assert not masks[0][:15].any() and masks[1].mean() > 0.5
+
+
+def test_the_smallest_set_of_each_neuron():
+    model = model_of("4-2-2")
+    with torch.no_grad():
+        model.spiking_layers()[0].weight.copy_(torch.tensor([[4., -3., 2., 1.], [1., 1., 0., 8.]]))
+    settings = PruningSettings(mass=0.7, scope=Scope.NEURON)
+    # The second time of what is left, 7 and 8.
+    for _ in range(2):
+        prune(model, images(model), settings, None)
+        assert mask_of(model.spiking_layers()[0]).tolist() == [[1, 1, 0, 0], [0, 0, 0, 1]]
+
+
+def test_relief_prunes_what_never_spikes():
+    model = model_of("6-5-3")
+    inputs = images(model)
+    inputs[:, 4] = 0
+    prune(model, inputs, PruningSettings(mass=0.999, score=Score.RELIEF, scope=Scope.NEURON), None)
+    mask = mask_of(model.spiking_layers()[0])
+    assert not mask[:, 4].any() and mask[:, 0].any()
+
+
+def test_what_is_masked_stays_masked():
+    model = model_of("8-12-3")
+    before = torch.ones_like(model.spiking_layers()[0].weight)
+    for amount in (0.3, 0.6, 0.9):
+        prune(model, images(model), PruningSettings(0.9), amount)
+        mask = mask_of(model.spiking_layers()[0])
+        assert not (mask > before).any() and mask.sum() < before.sum()
+        before = mask
+        with torch.no_grad():                       # a weight that comes back would be the largest
+            model.spiking_layers()[0].weight[mask == 0] = 100
+    prune(model, images(model), PruningSettings(0.9), 0.1)
+    assert torch.equal(mask_of(model.spiking_layers()[0]), before)
+
+
+def test_lowest_neurons_and_all_weights_on_them():
+    model = model_of("6-5-4-3")
+    sums = model.spiking_layers()[0].weight.detach().abs().sum(1)
+    kept = sums.sort(descending=True).indices[:3].sort().values
+    prune(model, images(model), PruningSettings(0.4, unit=Unit.NEURONS), 0.4)
+    assert alive(model) == [kept.tolist(), alive(model)[1]] and len(alive(model)[1]) == 2
+    for layer, read in ((model.spiking_layers()[1], kept.tolist()),
+                        (model.readout, alive(model)[1])):
+        assert mask_of(layer).any(0).nonzero().flatten().tolist() == read
+
+
+@pytest.mark.parametrize(("align", "left"), [(1, 5), (4, 8), (8, 8), (16, 16)])
+def test_aligned_neurons(align, left):
+    model = model_of("6-16-3")
+    prune(model, images(model), PruningSettings(0.7, unit=Unit.NEURONS, align=align), 0.7)
+    assert len(alive(model)[0]) == left
+
+
+def test_a_layer_keeps_a_neuron():
+    model = model_of("6-4-4-3")
+    prune(model, images(model), PruningSettings(0.99, unit=Unit.NEURONS), 0.99)
+    assert [len(each) for each in alive(model)] == [1, 1]
+
+
+def test_kernels_along_the_depth_go_as_one():
+    model = model_of("5x6x6-4C3D3-6C3-3")
+    settings = PruningSettings(0.5, unit=Unit.NEURONS, align=6, score=Score.ACTIVITY)
+    prune(model, images(model), settings, 0.5)
+    assert len(alive(model)[0]) == 2                # of 4 kernels, 6 of 12 channels
+    channels = mask_of(model.spiking_layers()[1]).amax((0, 2, 3)).view(4, 3)
+    assert (channels.amin(1) == channels.amax(1)).all() and channels.sum() == 6
+
+
+# Masks hold
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_masks_hold_through_the_ternariser(rule):
+    model = model_of("1x6x6-4C3-3", rule=rule)
+    prune(model, images(model), PruningSettings(0.6, score=Score.RELIEF), 0.6)
+    data = Dataset("random", *[images(model, 60).reshape(-1, 1, 6, 6), np.arange(60) % 3] * 2)
+    recipe = Recipe("random", "1x6x6-4C3-3", STEPS, SHORT, SHORT, batch=20)
+    fit(model, data, recipe, Schedule(3, 1e-2, decay=0.1), seed=1)
+    for layer in (*model.spiking_layers(), model.readout):
+        codes, mask = layer.codes(), mask_of(layer)
+        assert codes is not None
+        assert not codes.signs.view_as(mask)[mask == 0].any() and codes.signs.any()
+    inputs = images(model)
+    network, _ = fold(model, Coding.STATIC, inputs, np.zeros(len(inputs)),
+                      FoldSettings(shifts=(7, 7)))
+    for number, layer in enumerate((*model.spiking_layers(), model.readout)):
+        mask = mask_of(layer).numpy()
+        assert not network.layer(number).weights.reshape(mask.shape)[mask == 0].any()
+
+
+def test_warm_start_takes_the_mask_along():
+    model = model_of("6-5-3")
+    prune(model, images(model), PruningSettings(0.5), 0.5)
+    other = model_of("6-5-3", seed=5)
+    other.warm_start(model)
+    assert torch.equal(mask_of(other.readout), mask_of(model.readout))
+    assert other.readout.mask is not model.readout.mask
+
+
+# Networks get smaller
+
+
+@pytest.mark.parametrize("arch", [
+    "12-8-6-3", "2x6x6-6C3P2-8C3-3", "2x6x6-8C3-R8(barrier)-R8(add2)-3", "2x6x6-8C3-R6(cat)-AG-3",
+    "2x6x6-8C3-8C3G8-6-3", "6x6x6-4C3D3-6C3-3",
+])
+@pytest.mark.parametrize("score", Score)
+def test_pruned_neurons_vanish(arch, score):
+    """Whatever they spike by their bias: nobody reads it."""
+    model = model_of(arch, z_max=3)
+    with torch.no_grad():
+        for layer in model.spiking_layers():
+            layer.norm.bias.add_(0.3)
+    inputs = images(model, 40)
+    prune(model, inputs, PruningSettings(0.5, unit=Unit.NEURONS, score=score), 0.5)
+    shifts = (4,) * len((*model.spiking_layers(), model.readout))
+    network, _ = fold(model, Coding.STATIC, inputs, np.zeros(40), FoldSettings(shifts=shifts))
+    found = shrink(network)
+    for group, _ in neuron_groups(model.architecture.layers):
+        for number in group:
+            assert found.shape(number)[0] <= network.shape(number)[0] // 2
+    assert np.array_equal(execute(found, inputs).readout, execute(network, inputs).readout)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[TrainingResult, TrainingResult]:
+    """Train the digits' recipe shortly: as it is, and with both kinds of pruning."""
+    full = RECIPES["digits"]
+    short = dataclasses.replace(
+        full, arch="64-128-10", fold=FoldSettings(samples=500),
+        teacher=dataclasses.replace(full.teacher, epochs=8),
+        student=dataclasses.replace(full.student, epochs=8))
+    pruned = dataclasses.replace(short, pruning=(
+        PruningSettings(0.5, unit=Unit.NEURONS, score=Score.RELIEF, align=64, epochs=3),
+        PruningSettings(0.8, score=Score.RELIEF, rounds=2, epochs=3)))
+    data = load("digits")
+    return train(short, data, seed=2), train(pruned, data, seed=2)
+
+
+def test_digits_stay_known(digits):
+    whole, pruned = digits
+    assert whole.integer_accuracy > 0.95 and pruned.integer_accuracy > 0.95
+    assert pruned.network.shape(0)[0] <= 64 and whole.network.shape(0)[0] > 120
+    for layer, least in zip(pruned.ternary_model.spiking_layers(), (0.7,), strict=True):
+        assert (mask_of(layer) == 0).float().mean() > least
+    data = load("digits")
+    test = encode(data.test_x, Coding.STATIC, 4)
+    classes = execute(pruned.network, test).classes
+    assert pruned.integer_accuracy == np.mean(classes == data.test_y)
+
+
+def test_the_trainings_before_are_as_without_pruning(digits):
+    """A recipe's random numbers do not depend on its prunings."""
+    whole, pruned = digits
+    assert whole.float_accuracy == pruned.float_accuracy
+    for name, value in whole.float_model.state_dict().items():
+        assert torch.equal(value, pruned.float_model.state_dict()[name]), name
+
+
+@pytest.mark.cocotb
+def test_digits_on_the_core(digits):
+    """Equal to the golden model, and fewer cycles than before."""
+    core = CORES["planes1"]
+    data = load("digits")
+    inputs = encode(data.test_x[:4], Coding.STATIC, 4)
+    networks = [result.network for result in digits]
+    for found in agreements([(network, inputs) for network in networks], core):
+        assert found.difference is None
+    cycles = [estimate(compile_network(network, core), inputs,
+                       execute(network, inputs).spikes).cycles.sum() for network in networks]
+    assert cycles[1] < 0.6 * cycles[0]
+
+
+def test_progress_of_a_pruning():
+    seen = []
+    data = Dataset("random", *[np.random.default_rng(1).integers(0, 256, (60, 6), np.uint8),
+                               np.arange(60) % 3] * 2)
+    recipe = Recipe("random", "6-8-3", STEPS, SHORT, SHORT, batch=20, pruning=(
+        PruningSettings(0.5, rounds=2, epochs=2), PruningSettings(0.5, unit=Unit.NEURONS)))
+    train(recipe, data, progress=seen.append)
+    assert [(at.stage, at.epoch, at.epochs) for at in seen[6:]] == [
+        *(("pruned weights", n, 4) for n in range(1, 5)),
+        *(("pruned neurons", n, 5) for n in range(1, 6))]
