@@ -42,7 +42,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -152,12 +152,51 @@ class PruningSettings:
         if self.unit is Unit.NEURONS and self.scope is Scope.NEURON:
             raise PruningError("Scope 'neuron' is for weights, not for neurons")
 
+    def __str__(self) -> str:
+        """Return what `parse` understands: the unit, and all that is not as by default."""
+        items = [self.unit.value]
+        for name, default in _OPTIONS.items():
+            value = getattr(self, name)
+            if value != default:
+                items.append(f"{name}={value.value if isinstance(value, enum.Enum) else value}")
+        return ",".join(items)
+
+    @staticmethod
+    def parse(text: str) -> PruningSettings:
+        """Return the settings of ``weights,amount=0.8`` or ``neurons,mass=0.85,score=activity``.
+
+        Raises
+        ------
+        PruningError
+            If the text is not a unit and options, or a value is not possible.
+        """
+        unit, *options = text.split(",")
+        units = {each.value: each for each in Unit}
+        if unit not in units:
+            raise PruningError(f"Pruning {text!r}: {unit!r} is none of {', '.join(units)}")
+        values = {}
+        for option in options:
+            name, equals, value = option.partition("=")
+            if not equals or name not in _OPTIONS:
+                raise PruningError(f"Pruning {text!r}: {option!r} is not OPTION=VALUE; options: "
+                                   f"{', '.join(_OPTIONS)}")
+            kind = float if _OPTIONS[name] is None else type(_OPTIONS[name])
+            try:
+                values[name] = kind(value)
+            except ValueError:
+                raise PruningError(f"Pruning {text!r}: {name} can't be {value!r}") from None
+        return PruningSettings(unit=units[unit], **values)
+
     @property
     def amounts(self) -> list[float | None]:
         """The amount after each round: amount (1 - (1 - n / rounds)^3); None: by mass."""
         if self.amount is None:
             return [None] * self.rounds
         return [self.amount * (1 - (1 - n / self.rounds) ** 3) for n in range(1, self.rounds + 1)]
+
+
+#: What can be chosen besides the unit, and what it is if nothing is said.
+_OPTIONS = {each.name: each.default for each in fields(PruningSettings) if each.name != "unit"}
 
 
 class Observed(NamedTuple):

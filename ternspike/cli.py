@@ -46,7 +46,8 @@ TrainingSet = Annotated[str | None, typer.Option(
          "test_x, test_y. Default: the recipe's, or digits.")]
 RecipeName = Annotated[str | None, typer.Option(
     "--recipe", metavar="NAME", show_default=False,
-    help="How to train, such as mnist-conv or cifar10-conv. Default: as the data set is called.")]
+    help="How to train, such as mnist-conv or cifar10-conv, or a .toml file. Default: as the data "
+         "set is called.")]
 TestSet = Annotated[str | None, typer.Option(
     "--dataset", metavar="NAME", show_default=False,
     help="As for train. Default: the one that the network was trained on.")]
@@ -82,6 +83,10 @@ Calibration = Annotated[bool, typer.Option(
     help="Teach the ternary network by its full-precision twin.")]
 Epochs = Annotated[int | None, typer.Option(
     "--epochs", min=1, show_default=False, help="Of each training. Default: the recipe's.")]
+Prune = Annotated[list[str] | None, typer.Option(
+    "--prune", metavar="UNIT,OPTION=VALUE...", show_default=False,
+    help="Prune the ternary network: weights,amount=0.8 or neurons,amount=0.5, with options such "
+         "as score=relief,rounds=4,align=64; once or more. Default: the recipe's.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -117,6 +122,7 @@ def demo(
     core: Core = "medium", samples: Samples = None, jobs: Jobs = 2, seed: Seed = 1,
     arch: Arch = None, timesteps: Timesteps = None, levels: Levels = None, signed: Signed = None,
     epochs: Epochs = None, coding: Coding = None, calibration: Calibration = True,
+    prune: Prune = None,
     output: Annotated[Path, typer.Option(
         "--output", "-o", metavar="DIR", help="Folder of the results.")] = Path("build/demo"),
     json: Json = None,
@@ -126,7 +132,7 @@ def demo(
     from ternspike.training import Changes
 
     changes = Changes(recipe, arch, timesteps, epochs, coding and coding.value, calibration,
-                      levels, signed)
+                      levels, signed, tuple(prune) if prune else None)
     commands.demo(dataset, data, changes, core=core, count=samples, jobs=jobs, seed=seed,
                   folder=output, json=json)
 
@@ -138,14 +144,14 @@ def train(
     dataset: TrainingSet = None, data: Data = None, recipe: RecipeName = None, arch: Arch = None,
     timesteps: Timesteps = None, levels: Levels = None, signed: Signed = None,
     epochs: Epochs = None, coding: Coding = None, calibration: Calibration = True,
-    seed: Seed = 1, json: Json = None,
+    prune: Prune = None, seed: Seed = 1, json: Json = None,
 ) -> None:
     """Train a full-precision network and its ternary twin, and fold the latter to integers."""
     from ternspike import commands
     from ternspike.training import Changes
 
     changes = Changes(recipe, arch, timesteps, epochs, coding and coding.value, calibration,
-                      levels, signed)
+                      levels, signed, tuple(prune) if prune else None)
     commands.train(dataset, data, changes, seed=seed, output=output, json=json)
 
 

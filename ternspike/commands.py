@@ -297,8 +297,9 @@ def _demo_command(dataset: str, recipe: Recipe, summary: Mapping[str, Any],
     The layers and steps are told even where they are the recipe's: they may change there.
     """
     signed = {None: None, True: "--signed", False: "--unsigned"}[changes.signed]
+    pruning = [f"--prune {quote(each)}" for each in changes.prune or ()]
     return _command(
-        "demo", dataset, signed, None if changes.calibrate else "--no-calibration",
+        "demo", dataset, signed, None if changes.calibrate else "--no-calibration", *pruning,
         recipe=changes.recipe, arch=recipe.arch, timesteps=recipe.timesteps,
         levels=changes.levels, coding=changes.coding, epochs=changes.epochs,
         core=summary["core"]["name"], samples=summary["samples"], seed=summary["seed"])
@@ -324,12 +325,16 @@ def _require_equal(summary: Mapping[str, Any]) -> None:
 
 
 def _check_size(recipe: Recipe, parameters: CoreParameters) -> None:
-    """Raise before the training if no network of the recipe's shape fits the core."""
+    """Raise before the training if no network of the recipe's shape fits the core.
+
+    What a pruning leaves of it is not known before.
+    """
     from mapping.program import compile_network
     from model.fold import blank
 
-    compile_network(blank(recipe.architecture, recipe.timesteps, recipe.coding, recipe.neuron),
-                    parameters)
+    if not recipe.pruning:
+        compile_network(blank(recipe.architecture, recipe.timesteps, recipe.coding,
+                              recipe.neuron), parameters)
 
 
 def _dataset_name(network: IntegerNetwork, given: str | None) -> str:

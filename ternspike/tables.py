@@ -11,7 +11,7 @@ __all__ = ["bundling", "estimate", "evaluation", "info", "run", "training"]
 
 def training(summary: Mapping[str, Any]) -> None:
     """Print what a training reached."""
-    fold = summary["fold"]
+    fold, pruned = summary["fold"], summary["pruned"]
     counts = _counts(summary["levels"])
     show(f"{summary['dataset']}, {summary['arch']}, T = {summary['timesteps']}{counts}", [
         *_accuracies(summary["accuracy"]),
@@ -19,6 +19,9 @@ def training(summary: Mapping[str, Any]) -> None:
          f"{fold['spike_mismatches']:,} of {fold['spikes_compared']:,}"),
         ("shifts of the layers", ", ".join(map(str, fold["shifts"]))),
         ("bits of the membranes", ", ".join(map(str, fold["membrane_bits"]))),
+        *(() if pruned is None else (
+            ("pruned to", pruned["arch"]),
+            ("weights that are not 0", f"{pruned['density']:.1%}"))),
     ])
 
 

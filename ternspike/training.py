@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model import accounting
 from model.data import Coding, Dataset, encode
 from model.network import IntegerNetwork, level_planes
 
@@ -24,7 +25,10 @@ DEFAULT_HIDDEN = 128
 
 @dataclass(frozen=True)
 class Changes:
-    """Which recipe a user wants, and what is changed of it; None leaves it as it is."""
+    """Which recipe a user wants, and what is changed of it; None leaves it as it is.
+
+    ``prune`` are texts as `model.prune.PruningSettings.parse` takes them.
+    """
 
     recipe: str | None = None
     arch: str | None = None
@@ -34,6 +38,7 @@ class Changes:
     calibrate: bool = True
     levels: int | None = None
     signed: bool | None = None
+    prune: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +68,10 @@ def choose_recipe(dataset: Dataset, changes: Changes) -> Recipe:
     RecipeError
         If there is no such recipe, a change is not possible, or the recipe does not fit the data
         set.
+    PruningError
+        If a pruning is not understood or not possible.
     """
+    from model.prune import PruningSettings
     from model.recipes import RECIPES
 
     known = changes.recipe is not None or dataset.name in RECIPES
@@ -83,16 +91,22 @@ def choose_recipe(dataset: Dataset, changes: Changes) -> Recipe:
         signed=recipe.neuron.signed if changes.signed is None else changes.signed)
     recipe = replace(recipe, arch=arch or recipe.arch, coding=coding, neuron=neuron,
                      timesteps=changes.timesteps or recipe.timesteps)
+    if changes.prune is not None:
+        recipe = replace(recipe, pruning=tuple(map(PruningSettings.parse, changes.prune)))
     recipe.check(dataset)
     return recipe
 
 
 def _recipe(name: str) -> Recipe:
-    """Return a recipe by its name."""
+    """Return a recipe by its name, or that of a file."""
+    from model.recipe_file import read_recipe
     from model.recipes import RECIPES, RecipeError
 
+    if name.endswith(".toml"):
+        return read_recipe(name)
     if name not in RECIPES:
-        raise RecipeError(f"Unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+        raise RecipeError(f"Unknown recipe {name!r}; known: {', '.join(RECIPES)}; or name a .toml "
+                          f"file")
     return RECIPES[name]
 
 
@@ -104,7 +118,8 @@ def train_network(
 
     result = train(recipe, dataset, seed=seed, progress=progress)
     activity = _float_activity(result, dataset)
-    network = replace(result.network, metadata=dict(result.network.metadata) | {
+    pruned = {"pruning": " ".join(map(str, recipe.pruning))} if recipe.pruning else {}
+    network = replace(result.network, metadata=dict(result.network.metadata) | pruned | {
         "accuracy_float": repr(result.float_accuracy),
         "accuracy_ternary": repr(result.ternary_accuracy),
         "accuracy_integer": repr(result.integer_accuracy),
@@ -129,6 +144,11 @@ def train_network(
             "spike_mismatches": int(sum(cost.mismatches)),
             "samples": cost.samples,
             "class_changes": cost.class_changes,
+        },
+        "pruned": None if not recipe.pruning else {
+            "pruning": [str(each) for each in recipe.pruning],
+            "arch": accounting.arch(network),
+            "density": accounting.memory(network).density,
         },
     })
 

@@ -146,6 +146,25 @@ def test_train_signed_counts(ternspike, tmp_path):
     assert 0 < float(network.metadata["activity_float"]) < 1
 
 
+def test_train_pruned(ternspike, tmp_path):
+    net, numbers = tmp_path / "net.safetensors", tmp_path / "train.json"
+    code, out, err = ternspike(
+        "train", "--arch", "64-32-10", "--timesteps", 1, "--epochs", 1,
+        "--prune", "neurons,amount=0.5,epochs=1", "--prune", "weights,amount=0.8,epochs=1",
+        "-o", net, "--json", numbers)
+    assert code == 0, err
+    summary, network = json.loads(numbers.read_text()), IntegerNetwork.load(net)
+    pruned = summary["pruned"]
+    assert network.shape(0)[0] <= 16 and pruned["arch"] == f"64-{network.shape(0)[0]}-10"
+    assert pruned["arch"] in out and f"{pruned['density']:.1%}" in out
+    assert network.metadata["pruning"] == " ".join(pruned["pruning"]) == (
+        "neurons,amount=0.5,epochs=1 weights,amount=0.8,epochs=1")
+    refused(ternspike("train", "--prune", "weights,amount=2", "-o", net),
+            "amount must be above 0 and below 1, not 2.0")
+    refused(ternspike("train", "--prune", "weights,many=2", "-o", net),
+            "Pruning 'weights,many=2': 'many=2' is not OPTION=VALUE")
+
+
 def test_train_by_a_recipe(ternspike, tmp_path):
     """Its data set is known, and what is given beside it changes it."""
     net, numbers = tmp_path / "net.safetensors", tmp_path / "train.json"
@@ -600,9 +619,11 @@ def test_command_of_a_demo():
     assert command_of(summary, Changes()) == (
         "ternspike demo --dataset digits --arch 64-256-256-10 --timesteps 4 --core tiny,planes=2 "
         "--samples 360 --seed 4")
-    changes = Changes("digits", "1x8x8-4C3S2-R4(add3)-10", 2, 1, "rate", False, 3, True)
+    changes = Changes("digits", "1x8x8-4C3S2-R4(add3)-10", 2, 1, "rate", False, 3, True,
+                      ("neurons,mass=0.9", "weights,amount=0.5,rounds=2"))
     assert command_of(summary, changes, "mnist") == (
-        "ternspike demo --signed --no-calibration --dataset mnist --data DIR --recipe digits "
+        "ternspike demo --signed --no-calibration --prune neurons,mass=0.9 "
+        "--prune weights,amount=0.5,rounds=2 --dataset mnist --data DIR --recipe digits "
         "--arch '1x8x8-4C3S2-R4(add3)-10' --timesteps 2 --levels 3 --coding rate --epochs 1 "
         "--core tiny,planes=2 --samples 360 --seed 4")
     assert "--unsigned" in command_of(summary, Changes(signed=False))
@@ -612,7 +633,8 @@ def test_command_is_understood(monkeypatch):
     """What a report says can be typed, and asks for the same."""
     asked = []
     monkeypatch.setattr(commands, "demo", lambda *given, **options: asked.append((given, options)))
-    changes = Changes("digits", "1x8x8-4C3S2-R4(add3)-10", 2, 1, "rate", False, 3, True)
+    changes = Changes("digits", "1x8x8-4C3S2-R4(add3)-10", 2, 1, "rate", False, 3, True,
+                      ("neurons,mass=0.9", "weights,amount=0.5,rounds=2"))
     summary = {"samples": 360, "seed": 4, "core": {"name": "tiny,planes=2"}}
     with pytest.raises(SystemExit) as exit:
         main(shlex.split(command_of(summary, changes, "mnist"))[1:])

@@ -117,6 +117,28 @@ def test_rounds_by_a_cubic():
     assert PruningSettings(mass=0.9, rounds=2).amounts == [None, None]
 
 
+@pytest.mark.parametrize("text", [
+    "weights,amount=0.8", "neurons,mass=0.85,score=activity", "neurons,amount=0.5,align=64",
+    "weights,amount=0.9,score=relief,scope=global,rounds=4,epochs=2,rate=0.1,samples=500",
+])
+def test_settings_as_text(text):
+    assert str(PruningSettings.parse(text)) == text
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("pixels,amount=0.8", "'pixels' is none of weights, neurons"),
+    ("weights,0.8", "'0.8' is not OPTION=VALUE; options: amount, mass, score, scope"),
+    ("weights,unit=neurons", "'unit=neurons' is not OPTION=VALUE"),
+    ("weights,amount=most", "amount can't be 'most'"),
+    ("weights,amount=0.5,rounds=0.5", "rounds can't be '0.5'"),
+    ("weights,amount=0.5,score=none", "score can't be 'none'"),
+    ("weights", "needs either an amount or a mass"),
+])
+def test_text_that_is_no_settings(text, message):
+    with pytest.raises(PruningError, match=message):
+        PruningSettings.parse(text)
+
+
 # What is observed
 
 
