@@ -75,14 +75,14 @@ class Top(Elaboratable):
         m.submodules.link = link = LinkedCore(
             self._parameters, clock=clock, divisor=divisor, image=self._image)
         m.submodules.receiver = receiver = UartReceiver(divisor)
-        m.submodules.transmitter = transmitter = UartTransmitter(divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter()
         wiring.connect(m, receiver.o, link.i)
         wiring.connect(m, link.o, transmitter.i)
         m.d.comb += [
             receiver.divisor.eq(link.divisor),
             transmitter.divisor.eq(link.divisor),
-            receiver.line.eq(rx_pin.i),
-            tx_pin.o.eq(transmitter.line),
+            receiver.rx.eq(rx_pin.i),
+            tx_pin.o.eq(transmitter.tx),
             link.line_break.eq(receiver.line_break),
             led_pin.o.eq(link.idle),
         ]

@@ -149,12 +149,11 @@ def program(board: str, bitstream: Path | None, cable: str | None = None) -> Non
     if loader is None:
         raise BuildError("openFPGALoader is not installed; it loads bitstreams into boards: "
                          "https://trabucayre.github.io/openFPGALoader")
-    options = list(target.loader)
+    options = dict(zip(target.loader[::2], target.loader[1::2], strict=True))
     if cable is not None:
-        if "--cable" in options:
-            del options[options.index("--cable"):][:2]
-        options += ["--cable", cable]
-    status = subprocess.run([loader, *options, str(bitstream)], check=False).returncode
+        options["--cable"] = cable
+    words = [word for option in options.items() for word in option]
+    status = subprocess.run([loader, *words, str(bitstream)], check=False).returncode
     if status:
         raise BuildError(f"openFPGALoader failed with status {status}: is the {target.title} "
                          f"connected, and may you use its USB port?")
@@ -166,12 +165,11 @@ def show_boards() -> None:
     from boards.catalogue import BOARDS
 
     console.show("Boards", [
-        (board.name, board.chip, board.core.replace(",", ", "), f"{board.clock / 1e6:g}",
-         "yes" if board.initial_weights else "no")
+        (board.name, board.chip, f"{board.clock / 1e6:g}", "yes" if board.initial_weights else "no")
         for board in BOARDS.values()
-    ], ("board", "chip", "core", "MHz", "starts with a network"))
+    ], ("board", "chip", "MHz", "starts with a network"))
     for board in BOARDS.values():
-        console.note(f"{board.title}. {board.notes}")
+        console.note(f"{board.title}. Core: {board.core}. {board.notes}")
 
 
 def _make(plan: "Plan", seeds: Sequence[int], jobs: int, work: Path,
