@@ -110,8 +110,6 @@ class QuantiserSettings:
     normalise: bool = False
 
     def __post_init__(self):
-        if self.factor is None:
-            object.__setattr__(self, "factor", DEFAULT_FACTORS[self.rule])
         limit = 1.0 if self.rule in (Rule.MAX, Rule.QUANTILE) else float("inf")
         if not 0 < self.threshold_factor < limit:
             raise ValueError(f"Factor of rule {self.rule.value!r} must be above 0 and below "

@@ -165,6 +165,28 @@ def test_train_pruned(ternspike, tmp_path):
             "Pruning 'weights,many=2': 'many=2' is not OPTION=VALUE")
 
 
+def test_train_by_a_file(ternspike, tmp_path):
+    (tmp_path / "my.toml").write_text("""
+        base = "digits"
+        arch = "64-16-10"
+        timesteps = 2
+        teacher = {epochs = 1}
+        student = {epochs = 1}
+        neuron = {leak = [2]}
+        """)
+    net = tmp_path / "net.safetensors"
+    code, _, err = ternspike("train", "--recipe", tmp_path / "my.toml", "-o", net)
+    assert code == 0, err
+    network = IntegerNetwork.load(net)
+    assert network.timesteps == 2 and network.layer(0).leak == (2,)
+    (tmp_path / "my.toml").write_text("base = 'digits'\nquantiser = {bits = 4}\n")
+    refused(ternspike("train", "--recipe", tmp_path / "my.toml", "-o", net), "4 bits wide")
+    (tmp_path / "my.toml").write_text("base = 'digits'\nquantizer = {bits = 4}\n")
+    refused(ternspike("train", "--recipe", tmp_path / "my.toml", "-o", net),
+            "my.toml", "unknown key 'quantizer'")
+    refused(ternspike("train", "--recipe", tmp_path / "none.toml", "-o", net), "none.toml")
+
+
 def test_train_by_a_recipe(ternspike, tmp_path):
     """Its data set is known, and what is given beside it changes it."""
     net, numbers = tmp_path / "net.safetensors", tmp_path / "train.json"
