@@ -18,13 +18,16 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from hw.protocol import Command
 from hw.uart import UartReceiver, UartTransmitter
 from model.golden import execute
 from sim import board, verilator
 from sim.board import serve, simulated_board
 from sim.errors import SimulationError
 from sim.verilog import to_rtlil
+from ternspike import connection
 from ternspike.cli import main
+from ternspike.connection import Connection, open_port
 from ternspike.device import Device
 from tests.networks import CORES
 from tests.small_networks import network, samples
@@ -207,6 +210,19 @@ def test_network_on_a_simulated_board():
             status = device.status()
             assert status.idle and status.loaded
             assert (status.waiting, status.samples) == (0, count)
+
+
+def test_speed_of_a_simulated_board(monkeypatch):
+    """The pins of the other end follow the device's speed, so that it can be changed."""
+    monkeypatch.setattr(connection, "TRIAL", 10.0)
+    with simulated_board(CORES["planes1"]) as url:
+        link = Connection(open_port(url, 10.0), url, timeout=20.0, line=True)
+        link.synchronise()
+        before = link.request(Command.HELLO)
+        for divisor in (40, 16, board.DIVISOR):
+            assert link.try_speed(divisor, board.CLOCK // divisor)
+            assert link.request(Command.HELLO) == before
+        link.close()
 
 
 def test_digits_on_a_simulated_board(tmp_path):
