@@ -7,6 +7,8 @@ same result again on the same machine with the same number of threads.
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,12 +22,13 @@ from model.fold import FoldError, FoldReport, RoundingCost, fold, rounding_cost
 from model.layers import SpikingNetwork, as_inputs
 from model.losses import training_loss
 from model.network import IntegerNetwork
-from model.prune import prune
+from model.prune import PruningSettings, prune
 from model.quantise import QuantiserSettings, WeightSettings, describe
 from model.recipes import Recipe, Schedule
 from model.shrink import shrink
 
-__all__ = ["Progress", "TrainingResult", "fit", "predict", "train", "train_models"]
+__all__ = ["Progress", "TrainingResult", "fit", "predict", "prune_further", "train",
+           "train_models"]
 
 #: Makes, of a stage and its epochs, what `fit` calls after each epoch.
 _Reporter = Callable[[str, int], Callable[[int, float], None]]
@@ -180,6 +183,33 @@ def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
         return _train(recipe, dataset, seed, progress)
 
 
+def prune_further(result: TrainingResult, dataset: Dataset, settings: PruningSettings, *,
+                  threads: int = 1, progress: Callable[[Progress], None] | None = None,
+                  ) -> TrainingResult:
+    """Prune a trained network once more; what was given stays as it is.
+
+    The result is the one that `train` has for a recipe with this pruning at the end of its own.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The one that it was trained on.
+    threads, progress
+        As of `train`.
+
+    Raises
+    ------
+    FoldError
+        If the pruned network does not fit the integer limits.
+    """
+    recipe = dataclasses.replace(result.recipe, pruning=(*result.recipe.pruning, settings))
+    student = copy.deepcopy(result.ternary_model)
+    with _threads(threads):
+        _prune(student, dataset, recipe, len(recipe.pruning) - 1, result.seed, result.float_model,
+               _reporter(progress))
+        return _folded(recipe, dataset, result.seed, result.float_model, student)
+
+
 def train_models(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
                  progress: Callable[[Progress], None] | None = None,
                  ) -> tuple[SpikingNetwork, SpikingNetwork]:
@@ -202,12 +232,14 @@ def _train(recipe: Recipe, dataset: Dataset, seed: int,
     """Train teacher and student, fold, and measure on the test set."""
     report = _reporter(progress)
     teacher, student = _train_models(recipe, dataset, seed, report)
-
     for number in range(len(recipe.pruning)):
-        _prune(student, dataset, recipe, number, seed=seed, teacher=teacher,
-               progress=report(f"pruned {recipe.pruning[number].unit.value}",
-                               recipe.pruning[number].rounds * recipe.pruning[number].epochs))
+        _prune(student, dataset, recipe, number, seed, teacher, report)
+    return _folded(recipe, dataset, seed, teacher, student)
 
+
+def _folded(recipe: Recipe, dataset: Dataset, seed: int, teacher: SpikingNetwork,
+            student: SpikingNetwork) -> TrainingResult:
+    """Fold what was trained, and measure on the test set."""
     test = encode(dataset.test_x, recipe.coding, recipe.timesteps)
     calibration = encode(_spread(dataset.train_x, recipe.fold.samples), recipe.coding,
                          recipe.timesteps)
@@ -225,10 +257,11 @@ def _train(recipe: Recipe, dataset: Dataset, seed: int,
         fold_report=fold_report, rounding=rounding)
 
 
-def _prune(student: SpikingNetwork, dataset: Dataset, recipe: Recipe, number: int, *, seed: int,
-           teacher: SpikingNetwork, progress: Callable[[int, float], None]) -> None:
+def _prune(student: SpikingNetwork, dataset: Dataset, recipe: Recipe, number: int, seed: int,
+           teacher: SpikingNetwork, report: _Reporter) -> None:
     """Carry out a pruning of the recipe in place: rounds of masking and of training."""
     settings = recipe.pruning[number]
+    progress = report(f"pruned {settings.unit.value}", settings.rounds * settings.epochs)
     schedule = Schedule(settings.epochs, recipe.student.rate * settings.rate, recipe.student.decay)
     inputs = encode(_spread(dataset.train_x, settings.samples), recipe.coding, recipe.timesteps)
     # A stream of its own, so that the trainings before are what they are without a pruning.

@@ -15,7 +15,7 @@ from model.data import Coding, Dataset, encode, load
 from model.fold import FoldSettings, fold
 from model.golden import execute
 from model.layers import SpikingNetwork, Synapses, as_inputs
-from model.network import Reset
+from model.network import DenseLayer, Reset
 from model.neuron import NeuronSettings
 from model.prune import (
     Observed,
@@ -33,7 +33,7 @@ from model.prune import (
 from model.quantise import QuantiserSettings, Rule
 from model.recipes import RECIPES, Recipe, Schedule
 from model.shrink import shrink
-from model.train import TrainingResult, fit, train
+from model.train import TrainingResult, fit, prune_further, train
 from tests.agreement import agreements
 from tests.networks import CORES
 
@@ -461,6 +461,23 @@ def test_the_trainings_before_are_as_without_pruning(digits):
     assert whole.float_accuracy == pruned.float_accuracy
     for name, value in whole.float_model.state_dict().items():
         assert torch.equal(value, pruned.float_model.state_dict()[name]), name
+
+
+def test_pruning_further_is_pruning_twice():
+    data = Dataset("random", *[np.random.default_rng(1).integers(0, 256, (60, 6), np.uint8),
+                               np.arange(60) % 3] * 2)
+    first, second = PruningSettings(0.3, epochs=1), PruningSettings(0.6, rounds=2, epochs=1)
+    recipe = Recipe("random", "6-8-3", STEPS, SHORT, SHORT, batch=20, pruning=(first,))
+    start = train(recipe, data, seed=3)
+    before = start.ternary_model.readout.weight.detach().clone()
+    found = prune_further(start, data, second)
+    assert torch.equal(start.ternary_model.readout.weight, before)
+    assert found.recipe.pruning == (first, second)
+    whole = train(found.recipe, data, seed=3)
+    for ours, theirs in zip(found.network.layers, whole.network.layers, strict=True):
+        assert isinstance(ours, DenseLayer) and isinstance(theirs, DenseLayer)
+        assert np.array_equal(ours.weights, theirs.weights)
+        assert np.array_equal(ours.bias, theirs.bias)
 
 
 @pytest.mark.cocotb
