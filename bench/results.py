@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import explore, levels, peers
+from bench import ablation, explore, levels, peers
 from bench.tables import Table, markdown, replace_sections, write_text
 
 __all__ = ["main", "bundling_table", "maps_table", "network_table", "place_table", "sections"]
@@ -151,6 +151,11 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
                                    for each in found)
     else:
         missing.append("spikes that count: python -m bench.levels")
+
+    if compared := ablation.document(build / "ablation"):
+        made["ablation"] = compared
+    else:
+        missing.append("options of training: python -m bench.ablation")
 
     explore_file = build / "bench" / "explore.json"
     if explore_file.exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import campaign, explore, levels, peers, results
+from bench import ablation, campaign, explore, levels, peers, results
 from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
 from bench.place import ECP5
@@ -19,6 +19,8 @@ from bench.workloads import WORKLOADS, synaptic_operations
 from hw.parameters import PRESETS
 from mapping.program import compile_network
 from model.golden import execute
+from model.recipe_file import changed
+from model.recipes import RECIPES
 from tests.agreement import Agreement
 from tests.networks import CORES, PAIRS
 
@@ -266,7 +268,7 @@ def test_results_takes_what_is_there(tmp_path, capsys):
     assert "| **medium** | **LFE5U-85 speed 6** | **16 x 64 x 1** |" in output.read_text()
     printed = capsys.readouterr().out
     for command in ("make bench", "make demo", "make mnist", "make fashion", "bench.levels",
-                    "bench.explore"):
+                    "bench.explore", "bench.ablation"):
         assert command in printed
 
 
@@ -279,7 +281,7 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
     made, missing = results.sections(tmp_path)
-    assert set(made) == {"peers"} and len(missing) == 8
+    assert set(made) == {"peers"} and len(missing) == 9
     assert "tinyODIN" in made["peers"]
     assert (tmp_path / "bench" / "peers.svg").exists()
 
@@ -332,10 +334,68 @@ def test_convolutional_networks_and_bundles_stand_in_the_results(tmp_path):
 
 
 @pytest.mark.parametrize("file, names", [
-    ("docs/results.md", ("networks", "maps", "bundling", "levels", "place", "peers", "presets")),
+    ("docs/results.md", ("networks", "maps", "bundling", "levels", "ablation", "place", "peers",
+                         "presets")),
     ("README.md", ("networks",))])
 def test_documents_have_all_markers(file, names):
     replace_sections((ROOT / file).read_text(encoding="utf-8"), dict.fromkeys(names, "new"))
+
+
+# Ablation
+
+MEASURED = {"dataset": "digits", "epochs": 15, "float": [0.99, 0.98], "quantised": [0.97, 0.98],
+            "integer": [0.96, 0.98], "density": [0.5, 0.6], "spikes": [0.1, 0.2]}
+
+
+def test_changes_can_be_made():
+    """And each does change something."""
+    for group in ablation.CHANGES.values():
+        for name, changes in group.items():
+            recipe = changed(RECIPES["digits"], changes, name)
+            assert (recipe == RECIPES["digits"]) == (name == "recipe")
+    names = [name for group in ablation.CHANGES.values() for name in group if name != "recipe"]
+    assert len(set(names)) == len(names)
+
+
+def test_changes_beside_the_recipe(tmp_path):
+    """Of two networks; what can't be folded has no integer accuracy and is held by its own."""
+    for name, extra in (("recipe", {}), ("4 bits, learned step", {"integer": []}),
+                        ("leak 7/8", {})):
+        file = tmp_path / f"{name.replace('/', '')}.json"
+        file.write_text(json.dumps({**MEASURED, **extra, "name": name}))
+    text = ablation.document(tmp_path)
+    assert text.count("digits, 15 epochs, ") == 2
+    assert text.index("quantiser:") < text.index("neuron:")
+    assert ("| **recipe** | **98.50% (98.00% to 99.00%)** | **97.50% (97.00% to 98.00%)** | "
+            "**97.00% (96.00% to 98.00%)** | **+1.50** | **55.0%** | **0.150** |") in text
+    assert "| 97.50% (97.00% to 98.00%) | - | +1.00 | 55.0% | 0.150 |" in text
+    assert ablation.document(tmp_path / "nothing") == ""
+
+
+def test_ablation_of_a_short_training(tmp_path, capsys):
+    command = ["--epochs", "1", "--seeds", "1", "--folder", str(tmp_path), "--only"]
+    assert ablation.main([*command, "recipe", "4 bits, learned step"]) == 0
+    files = sorted(tmp_path.glob("*.json"))
+    assert [file.name for file in files] == ["digits-4-bits-learned-step.json",
+                                             "digits-recipe.json"]
+    bits, ternary = (json.loads(file.read_text()) for file in files)
+    assert bits["float"] == ternary["float"] and bits["integer"] == []
+    assert 0.3 < ternary["density"][0] < 0.8 < bits["quantised"][0]
+    assert 0.05 < ternary["spikes"][0] < 0.5 and ternary["integer"][0] > 0.8
+    assert "4 bits, learned step" in capsys.readouterr().out
+
+
+def test_ablation_without_data(tmp_path, capsys):
+    assert ablation.main(["--dataset", "mnist", "--data", str(tmp_path),
+                          "--folder", str(tmp_path)]) == 1
+    assert "bench.ablation: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--only", "magic"], ["--dataset", "cats"]])
+def test_ablation_of_nothing(wrong, capsys):
+    with pytest.raises(SystemExit):
+        ablation.main(wrong)
+    assert "error: " in capsys.readouterr().err
 
 
 # Campaigns
