@@ -20,11 +20,17 @@ from amaranth.lib.wiring import In
 
 from bench.tables import write_text
 from bench.waveform import Row, draw, read
+from hw.axi import TernspikeAXI
+from hw.axi_lite import AXILite
+from hw.config import ConfigurableMemory
 from hw.core import Core
 from hw.event_queue import EventQueue
 from hw.fetch import Fetcher
 from hw.fire import FireSequencer
+from hw.host_link import HostLink
 from hw.input_loader import InputLoader
+from hw.line_speed import LineSpeed
+from hw.linked_core import LinkedCore
 from hw.max_pool import MaxPool
 from hw.memory_map import regions
 from hw.neuron import NeuronUnit
@@ -33,11 +39,16 @@ from hw.parameters import PRESETS, CoreParameters
 from hw.passes import PassWalker
 from hw.program import ProgramReader
 from hw.readout import Readout
+from hw.result_ring import ResultRing
+from hw.result_words import ResultWords
 from hw.row_queue import RowQueue
 from hw.shapes import FetchLayer, Span
+from hw.slip import SlipDecoder, SlipEncoder
 from hw.spans import SpanWalker
+from hw.spi import SpiPeripheral
 from hw.spike_memory import SpikeMemory
 from hw.synapses import Synapses
+from hw.uart import UartReceiver, UartTransmitter
 from hw.weight_loader import WeightLoader
 from mapping.program import compile_network
 from model.network import DenseLayer, InputCoding, IntegerNetwork
@@ -49,9 +60,11 @@ __all__ = ["BLOCKS", "document", "main", "picture"]
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SHAPE = PRESETS["medium"]
+#: Hz, and cycles a bit of a serial line.
+_CLOCK, _DIVISOR = 80_000_000, 694
 
-#: Every component of `hw/`, as a spike meets them; of those that depend on it, with the shape of
-#: `medium`.
+#: Every component of `hw/`, with the shape of `medium`: the core's, as a spike meets them; the host
+#: link's, as a byte does; and those of the way into a system on chip.
 BLOCKS: dict[type[wiring.Component], Callable[[], wiring.Component]] = {
     Core:           lambda: Core(_SHAPE),
     InputLoader:    lambda: InputLoader(_SHAPE),
@@ -70,6 +83,19 @@ BLOCKS: dict[type[wiring.Component], Callable[[], wiring.Component]] = {
     NeuronUnit:     lambda: NeuronUnit(_SHAPE),
     MaxPool:        lambda: MaxPool(_SHAPE),
     Readout:        lambda: Readout(_SHAPE),
+    ConfigurableMemory: lambda: ConfigurableMemory(regions(_SHAPE)["gains"]),
+    LinkedCore:     lambda: LinkedCore(_SHAPE, clock=_CLOCK, divisor=_DIVISOR),
+    UartReceiver:   lambda: UartReceiver(_DIVISOR),
+    UartTransmitter: UartTransmitter,
+    SpiPeripheral:  SpiPeripheral,
+    SlipDecoder:    SlipDecoder,
+    HostLink:       lambda: HostLink(_SHAPE, clock=_CLOCK, divisor=_DIVISOR),
+    ResultRing:     lambda: ResultRing(_SHAPE, 256),
+    LineSpeed:      lambda: LineSpeed(_DIVISOR, _CLOCK // 2),
+    SlipEncoder:    SlipEncoder,
+    TernspikeAXI:   lambda: TernspikeAXI(_SHAPE),
+    AXILite:        lambda: AXILite(8),
+    ResultWords:    lambda: ResultWords(_SHAPE),
 }
 
 _HEAD = """\

@@ -21,8 +21,9 @@ ALLOWED = {
     "mapping": {"numpy", "amaranth", "hw", "model.network", "model.bounds"},
     "sim": {"numpy", "amaranth", "cocotb", "cocotb_tools", "find_libpython", "hw", "mapping",
             "model.network", "model.files"},
+    "boards": {"amaranth", "amaranth_boards", "hw", "mapping", "sim"},
     "ternspike": {"numpy", "torch", "rich", "typer", "jinja2", "markupsafe", "serial",
-                  "hw", "mapping", "model", "sim"},
+                  "hw", "mapping", "model", "sim", "boards"},
 }
 
 

@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.core import Core
+from hw.linked_core import LinkedCore
 from hw.parameters import CoreParameters
 from sim.errors import SimulationError
 from sim.lint import WAIVERS, clocks_and_latches, lint
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.cocotb
 COMPONENTS = {
     "core":        lambda: Core(CORES["planes1"]),
     "traced core": lambda: Core(CORES["planes4"], trace=True),
+    "linked core": lambda: LinkedCore(CORES["planes2"], clock=12_000_000, divisor=104),
     "no maps":     lambda: Core(CoreParameters(
         banks=2, lanes=4, neurons=1, scan=4, map_width=0, single_port=True, block_membranes=True)),
 }
@@ -37,6 +39,11 @@ def test_one_clock_and_no_latches(name):
 
 class Odd(wiring.Component):
     """A latch, and a flip-flop on a clock of its own making."""
+
+    a: Signal
+    b: Signal
+    latched: Signal
+    divided: Signal
 
     def __init__(self):
         super().__init__({"a": In(1), "b": In(1), "latched": Out(1), "divided": Out(1)})
