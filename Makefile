@@ -14,7 +14,7 @@ STAMP     := .venv/ready
 TERNSPIKE := $(BIN)/python -m ternspike
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench mnist fashion maps bundling place campaign clean \
+.PHONY: help setup demo test lint types bench mnist fashion maps bundling place campaign fuzz clean \
         need-data
 
 help:  ## List the targets.
@@ -49,6 +49,9 @@ bench: $(STAMP)  ## Run the workloads of published accelerators on `medium`.
 
 place: $(STAMP)  ## Place and route the presets; print the table of areas and clocks.
 	$(BIN)/python -m bench.place
+
+fuzz: $(STAMP)  ## Send 100,000 damaged frames to a simulated board.
+	$(BIN)/python -m bench.fuzz
 
 campaign: $(STAMP)  ## Run random networks against the golden model, many more than the tests.
 	$(BIN)/python -m bench.campaign --jobs $(JOBS)
