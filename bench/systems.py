@@ -71,13 +71,16 @@ SYSTEMS = (
         "ATW-SNN", "asymmetric ternary weights, spike calibration",
         "No code found.", ABSTRACT, Extent.PART,
         "Ternary weights whose two sides have thresholds and scales of their own, a layer or a "
-        "channel (`model.quantise`); a full-precision twin that teaches by the cosine distance of "
+        "channel (`model.quantise`); the cross entropy of the mean or of each step as the task's "
+        "loss (`model.losses`); a full-precision twin that teaches by the cosine distance of "
         "spike distributions and by its logits (`model.calibrate`); batch norm and scales folded "
         "into two integer gains a neuron (`model.fold`); 8-bit pixels in the first layer; memory "
         "and energy counted in full (`model.accounting`, `model.energy`).",
         ("tests/test_quantise.py::test_rules",
          "tests/test_quantise.py::test_closed_form_is_least_squares",
          "tests/test_quantise.py::test_slope_gradient",
+         "tests/test_quantise.py::test_powers_of_two",
+         "tests/test_losses.py::test_cross_entropy_of_the_steps",
          "tests/test_calibrate.py::test_cosine_distance_by_hand",
          "tests/test_train.py::test_calibration_makes_spikes_alike",
          "tests/test_fold.py::test_exact_numbers_give_exact_spikes",
@@ -85,8 +88,7 @@ SYSTEMS = (
          "tests/test_sim_run.py::test_agrees_with_the_golden_model",
          "make demo", "make mnist", "make fashion"),
         "Its own quantiser, losses and networks, which the abstract does not tell. CIFAR-100 and "
-        "DVS-Gesture; CIFAR-10 with the calibration, which the recipe `cifar10-conv` leaves out. "
-        "Scales that are powers of two, and a loss of each time step."),
+        "DVS-Gesture; CIFAR-10 with the calibration, which the recipe `cifar10-conv` leaves out."),
     System(
         "Dynamic Spike Bundling, B-SNNAP", "spikes close in time share one weight fetch",
         "No code found.", ABSTRACT, Extent.PART,
@@ -113,21 +115,24 @@ SYSTEMS = (
         "SpQuant-SNN, IM-SNN", "membranes of few levels, masks, ternary weights",
         "Code: Ahmedhasssan/IM_SNN-SpQuant_SNN.", f"{CODE}; of its learned threshold, the abstract",
         Extent.PART,
-        "Its threshold rule for ternary weights and its straight-through gradient are rule `max` "
-        "and gradient `identity` of `model.quantise`, with a scale for each side instead of one; "
-        "its triangular surrogate is the default of `model.surrogate`. Hard reset, a leak of one "
-        "half and thresholds that are trained are settings of `model.neuron`. Membranes "
-        "saturate at any width of 2 to 32 bits (`hw.neuron`); `model.fold` takes the smallest that "
-        "no input fills, or the one it is told.",
+        "Its threshold rule for ternary weights, their one scale and its straight-through gradient "
+        "are rule `max`, symmetry `scale` and gradient `identity` of `model.quantise`; its loss "
+        "of each step is that of `model.losses`; its triangular surrogate is the default of "
+        "`model.surrogate`. Hard reset, a leak of one half and thresholds that are trained are "
+        "settings of `model.neuron`. Membranes saturate at any width of 2 to 32 bits "
+        "(`hw.neuron`); `model.fold` takes the smallest that no input fills, or the one it is "
+        "told.",
         ("tests/test_quantise.py::test_rules",
+         "tests/test_quantise.py::test_one_scale_for_two_thresholds",
          "tests/test_quantise.py::test_weight_gradient",
+         "tests/test_losses.py::test_cross_entropy_of_the_steps",
          "tests/test_neuron.py::test_surrogate_values",
          "tests/test_neuron.py::test_hard_reset_by_hand",
          "tests/test_fold.py::test_membranes_that_would_be_too_wide_saturate",
          "tests/test_hw_neuron.py::test_saturation_at_both_ends"),
         "What is its own: membranes stored as the nearest of a few levels, their stacked gradient, "
-        "the masks of channels and of pixels. Weights of more than three levels, a loss of each "
-        "time step, CIFAR10-DVS, detection."),
+        "the masks of channels and of pixels. Its weights of 4 and 8 bits, CIFAR10-DVS, "
+        "detection."),
     System(
         "Multi-level SNN, Sparse-ResNet", "spikes that count, few steps, barriers in residual nets",
         "arXiv 2510.24637; code of the base neuron: LEAT-EDGE/qualia-plugin-snn.",
@@ -169,10 +174,11 @@ SYSTEMS = (
         "Code: MonashAI/QTool.", f"{CODE} of the quantiser; of the arithmetic, the abstract",
         Extent.PART,
         "Weights whose two thresholds are learned as slopes are rule `learned` of "
-        "`model.quantise`. Plus and minus synapses are counted as ones of bit planes "
-        "(`hw.adder_tree`, `hw.synapses`); spikes of either sign are planes for each sign "
-        "(`model.spikes`). That arithmetic is ours.",
+        "`model.quantise`, and the gradient of their clamp is gradient `ramp`. Plus and minus "
+        "synapses are counted as ones of bit planes (`hw.adder_tree`, `hw.synapses`); spikes of "
+        "either sign are planes for each sign (`model.spikes`). That arithmetic is ours.",
         ("tests/test_quantise.py::test_slope_gradient",
+         "tests/test_quantise.py::test_weight_gradient",
          "tests/test_quantise.py::test_a_steeper_slope_keeps_more_weights",
          "tests/test_hw_adder_tree.py::test_count_ones",
          "tests/test_hw_synapses.py::test_counts_reach_the_full_width",
@@ -194,24 +200,32 @@ SYSTEMS = (
         "so the pruning that follows from them. Its data sets and 16 steps."),
     System(
         "DSR", "gradients of firing rates instead of time steps",
-        "Code: qymeng94/DSR; also in SpikingJelly.", CODE, Extent.MACHINE,
-        "Its neuron: no leak, soft reset, a threshold that is trained, and an initial membrane, "
-        "which moves the first threshold (`model.neuron`, `model.fold`).",
-        ("tests/test_neuron.py::test_soft_reset_by_hand",
+        "Code: qymeng94/DSR; also in SpikingJelly.", CODE, Extent.PART,
+        "Its neuron without leak: soft reset, a threshold that is trained, and an initial "
+        "membrane, which moves the first threshold; and its gradient, by the clamped rate "
+        "(`model.neuron`, `model.fold`). That of counts and of spikes of either sign is ours.",
+        ("tests/test_neuron.py::test_rate_gradient_by_hand",
+         "tests/test_neuron.py::test_rate_gradient_is_that_of_the_clamp",
+         "tests/test_train.py::test_options",
+         "tests/test_neuron.py::test_soft_reset_by_hand",
          "tests/test_neuron.py::test_initial_membrane",
          "tests/test_fold.py::test_initial_membrane_is_folded"),
-        "The gradient, which is the method."),
+        "The gradient of neurons with leak, whose rates are weighted by time. Its networks and "
+        "data sets."),
     System(
         "HSD", "step-wise distillation from a converted network",
-        "Code: hsw0929/HSD.", CODE, Extent.MACHINE,
+        "Code: hsw0929/HSD.", CODE, Extent.PART,
         "Its neuron, without leak, with soft reset and half a threshold to start from "
-        "(`model.neuron`). `model.calibrate` distils logits with a temperature, but their mean "
-        "over the steps.",
-        ("tests/test_neuron.py::test_initial_membrane",
+        "(`model.neuron`); the distillation of the outputs of each step with a temperature "
+        "(`model.calibrate`), from a teacher of as many steps or of a multiple of them.",
+        ("tests/test_calibrate.py::test_stepwise_distillation_by_hand",
+         "tests/test_calibrate.py::test_steps_of_a_teacher_with_more",
+         "tests/test_train.py::test_options",
+         "tests/test_neuron.py::test_initial_membrane",
          "tests/test_fold.py::test_initial_membrane_is_folded",
          "tests/test_calibrate.py::test_distillation_by_hand"),
-        "The teacher with its clipped activation, its conversion, the distillation of each step, "
-        "and event data."),
+        "The teacher with its clipped activation, its conversion, and event data: teachers of "
+        "more steps are for static inputs."),
     System(
         "Progressive tandem learning", "conversion layer by layer",
         "Code: deepspike/progressive_tandem_learning.", CODE, Extent.MACHINE,
@@ -257,12 +271,15 @@ SYSTEMS = (
         "Adaptive-SpikeNet", "optical flow with learned leaks and thresholds",
         "No official code.", f"{ABSTRACT}, and the notes of a reproduction by others",
         Extent.PART,
-        "A threshold a layer that is trained (`model.neuron`), and leaks that are no powers of "
-        "two, as two shifts (`hw.neuron`).",
+        "A threshold and a leak a layer that are trained (`model.neuron`); the leak is, from the "
+        "first step of training, one or two shifts, as the machine has it (`hw.neuron`).",
         ("tests/test_neuron.py::test_fused_loop_equals_steps",
+         "tests/test_neuron.py::test_gradient_of_a_trained_leak",
+         "tests/test_train.py::test_a_leak_is_trained",
+         "tests/test_fold.py::test_trained_leak_is_folded",
          "tests/test_neuron.py::test_leak_factor",
          "tests/test_hw_neuron.py::test_leak_rounds_down"),
-        "Leaks that are trained, the U-Net with its results at four scales, both losses, data."),
+        "The U-Net with its results at four scales, both losses, data."),
     System(
         "BackEISNN", "self-feedback, excitation and inhibition",
         "Code: main_backei.py of BrainCog.", CODE, Extent.MACHINE,
@@ -282,9 +299,14 @@ SYSTEMS = (
         "and output, reinforcement learning."),
     System(
         "QAT with learnable step size", "quantisers and neurons that adapt to a width of bits",
-        "csb169; no code found.", ABSTRACT, Extent.NONE, "", (),
-        "Weights of more than three levels, as planes or otherwise; learned steps; neurons that "
-        "adapt to them."),
+        "csb169; no code found.", ABSTRACT, Extent.PART,
+        "Weights of 2 to 8 bits with a learned step, as LSQ is published, in floating point "
+        "(`model.quantise`); `model.fold` refuses them. That they are this system's is not known.",
+        ("tests/test_quantise.py::test_gradients_of_a_learned_step",
+         "tests/test_train.py::test_weights_of_more_levels_train_and_are_not_folded",
+         "tests/test_fold.py::test_refusals",
+         "python -m bench.ablation"),
+        "Such weights on the machine, as planes or otherwise; neurons that adapt to their width."),
     System(
         "RAINE", "a 40 nm chip that runs and learns several topologies on one datapath",
         "No code found.", ABSTRACT, Extent.PART,
@@ -337,8 +359,14 @@ SYSTEMS = (
         "The decision by entropy, the cloud, and new classes learned beside old ones."),
     System(
         "See-it-all teacher, see-very-little student", "a student that sees few frames",
-        "", ABSTRACT, Extent.NONE, "", (),
-        "A teacher with more steps than its student: here both have the same."),
+        "", ABSTRACT, Extent.PART,
+        "A teacher with more steps than its student, whose logits, outputs of each step and spikes "
+        "teach it (`model.recipes`, `model.calibrate`).",
+        ("tests/test_calibrate.py::test_spikes_of_a_teacher_with_more_steps",
+         "tests/test_calibrate.py::test_steps_of_a_teacher_with_more",
+         "tests/test_train.py::test_options"),
+        "Teachers that see more of the input: both see the same static one. The distance of "
+        "encodings, and video."),
     System(
         "Hybrid pruning and quantisation", "filters pruned by norm, then 8 bits",
         "", ABSTRACT, Extent.NONE, "", (),
@@ -361,16 +389,16 @@ SYSTEMS = (
         "No code found.", ABSTRACT, Extent.PART,
         "Kernels in three dimensions, unrolled into those of two (`model.architecture`, "
         "`model.layers`); a first layer on 8-bit values, plane by plane, without a multiplication "
-        "for a synapse (`hw.neuron`); thresholds that can be trained (`model.neuron`), which the "
-        "recipe `salinas-a` does not; Salinas-A, a part of one of its scenes "
+        "for a synapse (`hw.neuron`); thresholds and leaks that can be trained (`model.neuron`), "
+        "which the recipe `salinas-a` does not; Salinas-A, a part of one of its scenes "
         "(`model.data_files`).",
         ("tests/test_layers.py::test_depth_is_a_3d_convolution",
          "tests/test_layers.py::test_depth_shares_codes",
          "tests/test_hw_neuron.py::test_planes_add_up",
          "tests/test_data.py::test_salinas_a",
          "recipe salinas-a"),
-        "The conversion, weights of 6 bits, trained leaks, a first layer in memory; Indian Pines, "
-        "Pavia and the whole of Salinas."),
+        "The conversion, weights of 6 bits that are clipped as its are, a first layer in memory; "
+        "Indian Pines, Pavia and the whole of Salinas."),
     System(
         "Radar gesture SNN", "chirps in the time domain, straight into convolutions",
         "", ABSTRACT, Extent.MACHINE,
