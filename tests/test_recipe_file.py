@@ -13,7 +13,8 @@ from model.quantise import QuantiserSettings, Rule, StepSettings
 from model.recipe_file import changed, read_recipe
 from model.recipes import RECIPES, Recipe, RecipeError, Schedule
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
 
 
 def read(tmp_path: Path, text: str) -> Recipe:
@@ -113,6 +114,12 @@ def test_what_is_no_text(tmp_path):
     (tmp_path / "my.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(RecipeError, match="my.toml: .*utf-8"):
         read_recipe(tmp_path / "my.toml")
+
+
+def test_the_document_tells_a_recipe(tmp_path):
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    recipe = read(tmp_path, text.partition("```toml\n")[2].partition("```")[0])
+    assert recipe.steps_of_teacher == 8 and recipe.neuron.learn_leak
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
