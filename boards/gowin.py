@@ -45,7 +45,8 @@ class Gowin(Family):
     def add_pll(self, m, platform, board, setting):
         """Add an rPLL."""
         clk, locked = Signal(), Signal()
-        m.submodules.clk_pin = pin = io.Buffer("i", platform.request(platform.default_clk, dir="-"))
+        port = platform.request(platform.default_clk, dir="-")
+        m.submodules.clk_pin = pin = io.Buffer(io.Direction.Input, port)
         m.submodules.pll = Instance(
             "rPLL",
             p_DEVICE=self._chip, p_FCLKIN=f"{setting.reference / 1e6:g}",

@@ -45,7 +45,7 @@ class ICE40(Family):
         if board.pll_pad:
             kind, source = "SB_PLL40_PAD", {"i_PACKAGEPIN": port.io}
         else:
-            m.submodules.clk_pin = pin = io.Buffer("i", port)
+            m.submodules.clk_pin = pin = io.Buffer(io.Direction.Input, port)
             kind, source = "SB_PLL40_CORE", {"i_REFERENCECLK": pin.i}
         # The loop filter's setting, by the frequency that it has to filter.
         bounds = (17, 26, 44, 66, 101)

@@ -81,8 +81,7 @@ def make_plan(board: Board, parameters: CoreParameters, *, clock: int | None = N
                          f"serial line")
     platform = board.make_platform()
     setting = board.family.pll.solve(round(platform.default_clk_frequency), clock or board.clock)
-    plan = platform.build(Top(board, setting, parameters, image=image), NAME, do_build=False,
-                          emit_src=False)
+    plan = platform.prepare(Top(board, setting, parameters, image=image), NAME, emit_src=False)
     frequency = float(setting.output / 1_000_000)
     pins = f"{NAME}.{board.family.constraints}"
     line, file = board.family.constrain(CLOCK_NET, frequency)

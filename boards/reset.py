@@ -25,15 +25,13 @@ class StartReset(wiring.Component):
         A register of ``clk``.
     """
 
-    clk:    In(1)
-    locked: In(1)
-    rst:    Out(1, init=1)
+    clk: Signal
+    locked: Signal
+    rst: Signal
 
     def __init__(self, *, cycles: int):
-        if not isinstance(cycles, int) or cycles < 1:
-            raise ValueError(f"Reset must last a positive number of cycles, not {cycles!r}")
         self._cycles = cycles
-        super().__init__()
+        super().__init__({"clk": In(1), "locked": In(1), "rst": Out(1)})
 
     @property
     def cycles(self) -> int:
@@ -47,7 +45,9 @@ class StartReset(wiring.Component):
         m.d.comb += ClockSignal("start").eq(self.clk)
         m.submodules.unlocked = ResetSynchronizer(~self.locked, domain="start")
         left = Signal(range(self._cycles + 1), init=self._cycles)
+        held = Signal(init=1)
         with m.If(left != 0):
             m.d.start += left.eq(left - 1)
-        m.d.start += self.rst.eq(left != 0)
+        m.d.start += held.eq(left != 0)
+        m.d.comb += self.rst.eq(held)
         return m

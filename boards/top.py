@@ -55,21 +55,22 @@ class Top(Elaboratable):
         m = Module()
         clock = round(self._setting.output)
 
-        m.domains.sync = sync = ClockDomain()
+        m.domains.sync = ClockDomain()
         clk, locked = self._board.family.add_pll(m, platform, self._board, self._setting)
         m.submodules.start = start = StartReset(
             cycles=max(Core.reset_cycles, int(self.RESET_SECONDS * clock)))
         m.d.comb += [
-            sync.clk.eq(clk),
-            sync.rst.eq(start.rst),
+            ClockSignal("sync").eq(clk),
+            ResetSignal("sync").eq(start.rst),
             start.clk.eq(clk),
             start.locked.eq(locked),
         ]
 
         uart = platform.request("uart", 0, dir="-")
-        m.submodules.rx_pin  = rx_pin  = io.Buffer("i", uart.rx)
-        m.submodules.tx_pin  = tx_pin  = io.Buffer("o", uart.tx)
-        m.submodules.led_pin = led_pin = io.Buffer("o", self._board.led_port(platform))
+        led  = self._board.led_port(platform)
+        m.submodules.rx_pin  = rx_pin  = io.Buffer(io.Direction.Input, uart.rx)
+        m.submodules.tx_pin  = tx_pin  = io.Buffer(io.Direction.Output, uart.tx)
+        m.submodules.led_pin = led_pin = io.Buffer(io.Direction.Output, led)
 
         divisor = round(clock / BAUD)
         m.submodules.link = link = LinkedCore(

@@ -238,7 +238,7 @@ def _run(command: Sequence[str], folder: Path, log: str) -> None:
                                 check=False).returncode
     if status:
         raise BuildError(f"{command[0]} failed with status {status}, see {folder / log}:\n"
-                         f"{tail(folder / log)}")
+                         f"{tail(folder / log).expandtabs()}")
 
 
 def _image(network_file: Path, parameters) -> dict[str, Any]:
