@@ -1,0 +1,229 @@
+"""What pruning saves: accuracy against synaptic operations and cycles.
+
+``python -m bench.pruning --dataset digits`` trains a recipe once and prunes its ternary network in
+several ways, further and further with some training after each step. It writes
+``build/pruning/NAME.json`` and a picture beside it, NAME being that of the recipe, and prints the
+table. Accuracies are those of the whole test set, the other figures those of its first samples.
+"""
+import argparse
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.curves import Chart, Curve, curve_chart
+from bench.tables import Table, show, write_text
+from hw.parameters import CoreParameters
+from mapping.cycles import estimate
+from mapping.errors import MappingError
+from mapping.program import compile_network
+from model.accounting import arch, energy, memory
+from model.architecture import DenseSpec
+from model.data import DataError, Dataset, load
+from model.golden import execute
+from model.network import IntegerNetwork
+from model.prune import PruningError, PruningSettings, Scope, Score, Unit
+from model.recipes import RECIPES, RecipeError
+from model.train import TrainingResult, prune_further, train
+from ternspike.cores import CoreError, parse_core
+from ternspike.evaluation import evaluate
+from ternspike.samples import test_samples
+
+if TYPE_CHECKING:
+    from model.recipes import Recipe
+
+__all__ = ["Way", "main", "measure", "picture", "table", "ways"]
+
+#: Cores that hold the recipe, where `medium` does not.
+_CORES = {"cifar10-conv": "medium,spike_depth=2048,weight_depth=1024,count_width=12"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to prune: a name, and the settings of each step."""
+
+    name: str
+    steps: tuple[PruningSettings, ...]
+
+
+def ways(recipe: "Recipe", core: CoreParameters, epochs: int) -> list[Way]:
+    """Return the ways that are compared.
+
+    Whole tiles are so many neurons that they fill the core's lanes. Channels of a convolution fill
+    whole columns of its banks: several pixels share the lanes. Amounts are shares of the network
+    that was trained, also those of weights after neurons.
+    """
+    dense = all(isinstance(spec, DenseSpec) for spec in recipe.architecture.hidden)
+    align = core.lanes if dense else core.banks
+
+    def by(*amounts: float, **choices) -> tuple[PruningSettings, ...]:
+        return tuple(PruningSettings(amount, epochs=epochs, **choices) for amount in amounts)
+
+    weights, neurons = (0.8, 0.9, 0.95, 0.975), (0.5, 0.75, 0.875)
+    whole = by(0.5, 0.75, unit=Unit.NEURONS, score=Score.RELIEF, align=align)
+    return [
+        Way("weights by magnitude", by(*weights)),
+        Way("weights by magnitude, all layers", by(*weights, scope=Scope.GLOBAL)),
+        Way("weights by relief", by(*weights, score=Score.RELIEF)),
+        Way("neurons by membrane", by(*neurons, unit=Unit.NEURONS, score=Score.MEMBRANE)),
+        Way("neurons by relief", by(*neurons, unit=Unit.NEURONS, score=Score.RELIEF)),
+        Way(f"whole {'tiles' if dense else 'columns'} by relief, then weights",
+            whole + by(0.95, 0.97)),
+    ]
+
+
+def measure(result: TrainingResult, core: CoreParameters, inputs: np.ndarray) -> dict[str, Any]:
+    """Return the figures of a network: those of a sample are means over the inputs.
+
+    ``ops`` are synaptic operations, an addition for each event and weight that is not 0;
+    ``fetches`` the weights that events meet, 0 or not; ``words`` those that the core reads, a word
+    for all its lanes; ``cycles`` by the cycle model.
+
+    Parameters
+    ----------
+    inputs
+        As `model.golden.execute` takes them.
+    """
+    network = result.network
+    trace = execute(network, inputs)
+    costs, sizes = energy(network, inputs, trace), memory(network)
+    found = estimate(compile_network(network, core), inputs, trace.spikes)
+    return {
+        "arch": arch(network),
+        "pruning": [str(each) for each in result.recipe.pruning],
+        "accuracy": result.integer_accuracy,
+        "weights": sizes.sum("weights"),
+        "nonzero": sizes.sum("nonzero"),
+        "bytes": sizes.total("packed"),
+        "events": costs.total("events"),
+        "ops": costs.total("adds"),
+        "fetches": costs.total("fetches"),
+        "words": float(sum(layer.weight_fetches.mean() for layer in found.layers)),
+        "cycles": float(found.cycles.mean()),
+    }
+
+
+def table(found: dict[str, Any]) -> Table:
+    """Return the figures, the network that is not pruned first."""
+    base = found["base"]
+
+    def line(name: str, each: dict[str, Any]) -> tuple[str, ...]:
+        def less(member: str) -> str:
+            return f"{each[member]:,.0f} ({base[member] / each[member]:.1f} x)"
+
+        rtl = each.get("rtl")
+        amount = PruningSettings.parse(each["pruning"][-1]).amount if each["pruning"] else 0
+        return (name, f"{100 * amount:.4g} %", each["arch"], f"{100 * each['accuracy']:.2f} %",
+                f"{each['nonzero']:,}", less("ops"), less("words"), less("cycles"), less("bytes"),
+                "-" if rtl is None else f"{rtl['cycles']:,.1f}, {rtl['model']:,.1f}; "
+                                        f"{rtl['mismatches']} of {rtl['compared']:,}")
+
+    rows = [line("not pruned", base)]
+    for way in found["ways"]:
+        rows += [line(way["name"], each) for each in way["points"]]
+    return Table(("pruned", "amount", "layers", "accuracy", "weights not 0", "synaptic operations",
+                  "weight words read", "cycles", "bytes", "RTL: cycles, model; mismatches"), rows,
+                 {0})
+
+
+def picture(found: dict[str, Any]) -> str:
+    """Return the curves as SVG."""
+    base = found["base"]
+
+    def curves(member: str) -> tuple[Curve, ...]:
+        return tuple(Curve(way["name"], tuple((each[member], each["accuracy"])
+                                              for each in (base, *way["points"])))
+                     for way in found["ways"])
+
+    reference = f"not pruned, {base['accuracy']:.2%}", base["accuracy"]
+    return curve_chart(f"{found['name']}: {base['arch']}, pruned", [
+        Chart("Accuracy, higher is better", "synaptic operations a sample", curves("ops"),
+              reference),
+        Chart("Accuracy, higher is better", f"cycles a sample on {found['core']}",
+              curves("cycles"), reference)])
+
+
+def _rtl(network: IntegerNetwork, source: Dataset, core: str, samples: int) -> dict[str, Any]:
+    """Run samples through the RTL."""
+    ran = evaluate(network, test_samples(network, source, samples), core, parse_core(core))
+    return {"samples": samples, "cycles": float(ran.simulation.cycles.mean()),
+            "model": float(ran.estimate.cycles.mean()),
+            "mismatches": ran.comparison.mismatches, "compared": ran.comparison.compared}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prune in all ways; return 1 if data can't be read or a network does not fit."""
+    parser = argparse.ArgumentParser(prog="python -m bench.pruning",
+                                     description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dataset", default="digits", help="default digits")
+    parser.add_argument("--data", type=Path, help="its folder")
+    parser.add_argument("--recipe", help="default: as the data set is called, or its -conv")
+    parser.add_argument("--core", help="default medium, or one that holds the recipe")
+    parser.add_argument("--epochs", type=int, default=12, help="after each step (default 12)")
+    parser.add_argument("--train-epochs", type=int, help="of each training before (default: the "
+                        "recipe's)")
+    parser.add_argument("--samples", type=int, default=300,
+                        help="test samples whose events and cycles are counted (default 300)")
+    parser.add_argument("--rtl", type=int, default=0, metavar="SAMPLES",
+                        help="through the RTL, of the first network and of the last of each way")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=Path("build/pruning"))
+    options = parser.parse_args(arguments)
+    name = options.recipe or (options.dataset if options.dataset in RECIPES
+                              else f"{options.dataset}-conv")
+    if name not in RECIPES:
+        parser.error(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+    try:
+        found = _run(name, options)
+    except (CoreError, DataError, MappingError, OSError, PruningError, RecipeError) as error:
+        print(f"bench.pruning: {error}", file=sys.stderr)
+        return 1
+    show(table(found), f"{name} on {found['core']}: pruned, {found['samples']} samples")
+    print(f"Written: {options.folder / name}.json, .svg")
+    return 1 if any(each["rtl"]["mismatches"] for each in _all(found) if "rtl" in each) else 0
+
+
+def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Train, prune and measure; write what is found after each step."""
+    recipe, source = RECIPES[name], load(options.dataset, options.data)
+    if options.train_epochs is not None:
+        recipe = replace(recipe, teacher=replace(recipe.teacher, epochs=options.train_epochs),
+                         student=replace(recipe.student, epochs=options.train_epochs))
+    core = options.core or _CORES.get(name, "medium")
+    parameters = parse_core(core)
+    print(f"Train {recipe.arch} ...", flush=True)
+    start = train(recipe, source, seed=options.seed)
+    samples = min(options.samples, len(source.test_y))
+    inputs = test_samples(start.network, source, samples, options.seed).inputs
+    found: dict[str, Any] = {
+        "name": name, "core": core, "timesteps": recipe.timesteps, "seed": options.seed,
+        "samples": samples, "epochs": options.epochs,
+        "test_samples": len(source.test_y), "float_accuracy": start.float_accuracy,
+        "base": measure(start, parameters, inputs), "ways": []}
+    if options.rtl:
+        found["base"]["rtl"] = _rtl(start.network, source, core, options.rtl)
+    for way in ways(recipe, parameters, options.epochs):
+        found["ways"].append({"name": way.name, "points": []})
+        result = start
+        for number, settings in enumerate(way.steps):
+            print(f"{way.name}, {number + 1} of {len(way.steps)} ...", flush=True)
+            result = prune_further(result, source, settings)
+            point = measure(result, parameters, inputs)
+            if options.rtl and number == len(way.steps) - 1:
+                point["rtl"] = _rtl(result.network, source, core, options.rtl)
+            found["ways"][-1]["points"].append(point)
+            write_text(options.folder / f"{name}.json", json.dumps(found, indent=1) + "\n")
+            write_text(options.folder / f"{name}.svg", picture(found))
+    return found
+
+
+def _all(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the figures of all networks."""
+    return [found["base"], *(each for way in found["ways"] for each in way["points"])]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
