@@ -17,7 +17,7 @@ class SpiPeripheral(wiring.Component):
     out. A rising ``cs`` ends a byte: what has come of it is dropped, and what was going out is sent
     again.
 
-    A received byte stays until it is taken; the next one is lost if its first bit comes earlier.
+    A received byte stays until it is taken; the next one is lost if it is complete earlier.
 
     Members
     -------
@@ -73,7 +73,7 @@ class SpiPeripheral(wiring.Component):
         ends    = Signal()                          # ... and did: a byte is complete
         sending = Signal()                          # the byte that goes out is of the stream
         out     = Signal(8, init=END)
-        lost    = Signal()                          # the byte before stands in the register
+        shift   = Signal(7, reset_less=True)
         m.d.sync += before.eq(sclk)
         m.d.comb += [
             rises.eq(~cs & sclk & ~before),
@@ -83,7 +83,7 @@ class SpiPeripheral(wiring.Component):
             self.cipo.eq(out[-1]),
             # Ready is also who has nothing to do.
             self.i.ready.eq(Mux(self.i.valid, sending & ends, 1)),
-            self.overrun.eq(ends & lost),
+            self.overrun.eq(ends & self.o.valid & ~self.o.ready),
         ]
 
         # What goes out is decided when a byte has ended, until whose first bit it stays.
@@ -100,11 +100,7 @@ class SpiPeripheral(wiring.Component):
         with m.If(cs):
             m.d.sync += bit.eq(0)
         with m.If(rises):
-            m.d.sync += bit.eq(bit + 1)
-            with m.If(bit == 0):
-                m.d.sync += lost.eq(self.o.valid & ~self.o.ready)
-            with m.If(Mux(bit == 0, ~self.o.valid | self.o.ready, ~lost)):
-                m.d.sync += self.o.payload.eq(Cat(copi, self.o.payload))
-            with m.If(ends & ~lost):
-                m.d.sync += self.o.valid.eq(1)
+            m.d.sync += [bit.eq(bit + 1), shift.eq(Cat(copi, shift))]
+        with m.If(ends & ~self.overrun):
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(Cat(copi, shift))]
         return m

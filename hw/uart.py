@@ -16,6 +16,9 @@ MIN_DIVISOR = 4
 #: Bits of the first speed for which a line may be low; more is a break.
 BREAK_BITS = 32
 
+#: Bits of a byte on the line: start bit, data, stop bit.
+_BYTE_BITS = 10
+
 
 def check_divisor(divisor: int) -> None:
     """Refuse a number of cycles a bit that a line can't have.
@@ -36,8 +39,8 @@ class UartReceiver(wiring.Component):
     """Take bytes from a serial line.
 
     Bits are sampled in their middle. A byte without a stop bit is dropped, and the next one is not
-    looked for before the line is high. A byte stays until it is taken; the next one is lost if its
-    start bit comes earlier.
+    looked for before the line is high. A byte stays until it is taken; the next one is lost if it
+    is complete earlier.
 
     Parameters
     ----------
@@ -87,46 +90,32 @@ class UartReceiver(wiring.Component):
 
         # The timer starts with the start bit and counts the cycles of each bit from 1.
         timer  = Signal(DIVISOR_WIDTH, init=1)
-        bit    = Signal(3)
-        lost   = Signal()                           # the byte before stands in the register
+        left   = Signal(range(_BYTE_BITS + 1))      # bits of a byte that are to be sampled
+        shift  = Signal(8, reset_less=True)
+        before = Signal(init=1)                     # the line, a cycle ago
         sample = Signal()
-        m.d.comb += sample.eq(timer == self.divisor >> 1)
-        m.d.sync += timer.eq(timer + 1)
-        with m.If(timer == self.divisor):
+        m.d.comb += sample.eq((timer == self.divisor >> 1) & (left != 0))
+        m.d.sync += [timer.eq(timer + 1), before.eq(line)]
+        with m.If((timer >= self.divisor) | (left == 0)):
             m.d.sync += timer.eq(1)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
 
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.sync += timer.eq(1)
-                with m.If(~line):
-                    m.next = "START"
-            with m.State("START"):
-                m.d.sync += lost.eq(self.o.valid)
-                with m.If(sample):
-                    m.next = "DATA"
-                    with m.If(line):
-                        m.next = "IDLE"             # it was a spike
-            with m.State("DATA"):
-                with m.If(sample):
-                    m.d.sync += bit.eq(bit + 1)
-                    with m.If(~lost):
-                        m.d.sync += self.o.payload.eq(Cat(self.o.payload[1:], line))
-                    with m.If(bit.all()):
-                        m.next = "STOP"
-            with m.State("STOP"):
-                with m.If(sample):
-                    m.d.comb += [self.error.eq(~line), self.overrun.eq(line & lost)]
-                    with m.If(line):
-                        m.next = "IDLE"
-                    with m.Else():
-                        m.next = "WAIT"
-                    with m.If(line & ~lost):
-                        m.d.sync += self.o.valid.eq(1)
-            with m.State("WAIT"):
-                with m.If(line):
-                    m.next = "IDLE"
+        with m.If((left == 0) & before & ~line):
+            m.d.sync += left.eq(_BYTE_BITS)
+        with m.If(sample):
+            m.d.sync += [left.eq(left - 1), shift.eq(Cat(shift[1:], line))]
+            with m.If((left == _BYTE_BITS) & line):
+                m.d.sync += left.eq(0)              # it was a spike
+            with m.If(left == 1):
+                m.d.comb += [
+                    self.error.eq(~line),
+                    self.overrun.eq(line & self.o.valid & ~self.o.ready),
+                ]
+                with m.If(line & ~self.overrun):
+                    m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(shift)]
+        with m.If(self.line_break):
+            m.d.sync += left.eq(0)
 
         # Counts up to where its highest bit is set, so that no comparison is needed.
         limit = 1 << self._break_cycles.bit_length()
@@ -147,7 +136,8 @@ class UartTransmitter(wiring.Component):
     i : :py:`In(stream.Signature(8))`
         Bytes. One is taken when the one before has been sent, its stop bit included.
     divisor : :py:`In(16)`
-        Cycles a bit, at least :data:`MIN_DIVISOR`. It may change while ``i.ready`` is set.
+        Cycles a bit, at least :data:`MIN_DIVISOR`. It may change while ``i.ready`` is set; if it
+        does at another time, the byte is spoilt.
     tx : :py:`Out(1)`
         The line.
     """
@@ -177,7 +167,7 @@ class UartTransmitter(wiring.Component):
         ]
         with m.If(busy):
             m.d.sync += timer.eq(timer + 1)
-            with m.If(timer == self.divisor):
+            with m.If(timer >= self.divisor):
                 m.d.sync += timer.eq(1)
                 with m.If(shift[1:].any()):
                     m.d.sync += shift.eq(shift[1:])

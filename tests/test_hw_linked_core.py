@@ -197,7 +197,7 @@ def test_serial_line():
             assert ctx.get(dut.speed) == divisor
 
         await session.request(ctx, HELLO)
-        for divisor in (4, 5, 30):
+        for divisor in (4, 5, 20):
             await change(divisor)
             await session.request(ctx, HELLO)
         ctx.set(dut.low, 1)
