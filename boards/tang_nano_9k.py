@@ -10,7 +10,7 @@ BOARD = Board(
     name="tang_nano_9k", title="Tang Nano 9K", chip="GW1NR-LV9QN88PC6/I5",
     platform=TangNano9kPlatform,
     family=Gowin(family="gw1n", chip="GW1N-9C", vco=(400_000_000, 1_200_000_000)),
-    core="tiny,weight_depth=2048,gain_depth=1024,spike_depth=512", clock=27_000_000,
+    core="tiny,weight_depth=2048,gain_depth=1024,spike_depth=512", clock=54_000_000,
     device=("--device", "GW1NR-LV9QN88PC6/I5"),
     led=("led", ""), loader=("--board", "tangnano9k"),
     # The flash's pins are pins like others once the chip is configured.

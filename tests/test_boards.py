@@ -472,20 +472,20 @@ def test_no_board(ternspike):
     assert code == 2 and "--list" in err
 
 
-def test_network(ternspike, tools, tmp_path):
+def network(inputs):
+    """Return a network of one layer."""
     rng = np.random.default_rng(1)
+    layer = DenseLayer(
+        rng.integers(-1, 2, (4, inputs)), gain_plus=np.ones(4, int), gain_minus=np.ones(4, int),
+        bias=np.zeros(4, int), threshold=np.zeros(4, int), membrane_bits=12, readout=Readout.LAST)
+    return IntegerNetwork(InputCoding.SPIKES, 1, 2, (layer,), {})
 
-    def network(inputs):
-        layer = DenseLayer(
-            rng.integers(-1, 2, (4, inputs)), gain_plus=np.ones(4, int),
-            gain_minus=np.ones(4, int), bias=np.zeros(4, int), threshold=np.zeros(4, int),
-            membrane_bits=12, readout=Readout.LAST)
-        return IntegerNetwork(InputCoding.SPIKES, 1, 2, (layer,), {})
 
-    network(16).save(tmp_path / "small.safetensors")
-    network(400).save(tmp_path / "large.safetensors")
+def test_network(ternspike, tools, tmp_path):
     tools.wanted = 30.0
     tools.fmax = {1: 33.0}
+    network(16).save(tmp_path / "small.safetensors")
+    network(400).save(tmp_path / "large.safetensors")
     board = ("build", "--board", "ice40_hx8k_b_evn", "--core", SMALL)
     code, _, err = ternspike(*board, "--network", "small.safetensors")
     assert code == 0, err
@@ -493,10 +493,14 @@ def test_network(ternspike, tools, tmp_path):
     assert json.loads(report.read_text())["network"] == "small.safetensors"
     code, _, err = ternspike(*board, "--network", "large.safetensors")
     assert code == 1 and "Traceback" not in err
+
+
+def test_network_in_spram(ternspike, tmp_path):
+    network(16).save(tmp_path / "small.safetensors")
     code, _, err = ternspike("build", "--board", "icebreaker", "--core", SMALL,
                              "--network", "small.safetensors")
     assert code == 1
-    assert "takes no contents from the bitstream" in err
+    assert "iCEBreaker: the weights lie in SPRAM, which takes no contents" in err
 
 
 def test_list(ternspike):
