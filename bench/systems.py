@@ -121,7 +121,8 @@ SYSTEMS = (
         "`model.surrogate`. Hard reset, a leak of one half and thresholds that are trained are "
         "settings of `model.neuron`. Membranes saturate at any width of 2 to 32 bits "
         "(`hw.neuron`); `model.fold` takes the smallest that no input fills, or the one it is "
-        "told.",
+        "told. Channels are pruned for good by what its channel mask is trained to keep, or by "
+        "means of membranes over the blocks that its other mask looks at (`model.prune`).",
         ("tests/test_quantise.py::test_rules",
          "tests/test_quantise.py::test_one_scale_for_two_thresholds",
          "tests/test_quantise.py::test_weight_gradient",
@@ -129,10 +130,12 @@ SYSTEMS = (
          "tests/test_neuron.py::test_surrogate_values",
          "tests/test_neuron.py::test_hard_reset_by_hand",
          "tests/test_fold.py::test_membranes_that_would_be_too_wide_saturate",
+         "tests/test_prune.py::test_membranes_of_blocks",
+         "tests/test_prune.py::test_means_of_what_weights_meet_and_of_the_largest_counts",
          "tests/test_hw_neuron.py::test_saturation_at_both_ends"),
         "What is its own: membranes stored as the nearest of a few levels, their stacked gradient, "
-        "the masks of channels and of pixels. Its weights of 4 and 8 bits, CIFAR10-DVS, "
-        "detection."),
+        "and masks of channels and of pixels that a gate chooses anew for each sample. Its weights "
+        "of 4 and 8 bits, CIFAR10-DVS, detection."),
     System(
         "Multi-level SNN, Sparse-ResNet", "spikes that count, few steps, barriers in residual nets",
         "arXiv 2510.24637; code of the base neuron: LEAT-EDGE/qualia-plugin-snn.",
@@ -369,12 +372,30 @@ SYSTEMS = (
         "encodings, and video."),
     System(
         "Hybrid pruning and quantisation", "filters pruned by norm, then 8 bits",
-        "", ABSTRACT, Extent.NONE, "", (),
-        "Pruning of any kind; weights of 8 bits."),
+        "", ABSTRACT, Extent.PART,
+        "Channels that are pruned by the sum of their weights' sizes, with training after it "
+        "(`model.prune`); they vanish from the integer network, and from what the core does "
+        "(`model.shrink`). Here the network is ternary before.",
+        ("tests/test_prune.py::test_scores_of_neurons",
+         "tests/test_prune.py::test_lowest_neurons_and_all_weights_on_them",
+         "tests/test_prune.py::test_pruned_neurons_vanish"),
+        "Ranks of feature maps; networks that are pruned first and quantised then, to 8 bits; "
+        "its data sets and networks."),
     System(
         "Neural network relief", "pruning by the importance of each input",
-        "Code: adekhovich/NNrelief.", CODE, Extent.NONE, "", (),
-        "The importance of weights, the pruning and the training after it."),
+        "Code: adekhovich/NNrelief.", CODE, Extent.PART,
+        "The importance of a weight, the mean size of what it brings, summed over the pixels of a "
+        "map; the smallest set of each neuron's inputs that makes up a share of all; rounds of "
+        "pruning and training (`model.prune`). Neurons that never spike are removed, where no "
+        "input can make them (`model.shrink`).",
+        ("tests/test_prune.py::test_relief_of_dense_weights",
+         "tests/test_prune.py::test_relief_of_convolutions_sums_over_pixels",
+         "tests/test_prune.py::test_the_smallest_set_of_each_neuron",
+         "tests/test_prune.py::test_digits_stay_known",
+         "tests/test_shrink.py::test_random_networks_keep_their_readout",
+         "python -m bench.pruning"),
+        "The bias as one of the inputs; neurons that are silent on the training samples alone; "
+        "its networks."),
     System(
         "Sparse spike-train classification", "gates that learn to be closed",
         "KDD 2021; no code found.", ABSTRACT, Extent.NONE, "", (),

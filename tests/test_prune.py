@@ -31,7 +31,8 @@ from model.prune import (
     weight_scores,
 )
 from model.quantise import QuantiserSettings, Rule
-from model.recipes import RECIPES, Recipe, Schedule
+from model.recipe_file import changed
+from model.recipes import RECIPES, Recipe, RecipeError, Schedule
 from model.shrink import shrink
 from model.train import TrainingResult, fit, prune_further, train
 from tests.agreement import agreements
@@ -137,6 +138,15 @@ def test_settings_as_text(text):
 def test_text_that_is_no_settings(text, message):
     with pytest.raises(PruningError, match=message):
         PruningSettings.parse(text)
+
+
+def test_settings_in_a_recipe_file():
+    found = changed(RECIPES["digits"], {"pruning": [
+        {"unit": "neurons", "amount": 0.5}, {"mass": 0.9, "scope": "neuron"}]}, "file")
+    assert found.pruning == (PruningSettings(0.5, unit=Unit.NEURONS),
+                             PruningSettings(mass=0.9, scope=Scope.NEURON))
+    with pytest.raises(RecipeError, match="amount must be above 0 and below 1, not 2"):
+        changed(found, {"pruning": [{"amount": 2.0}]}, "file")
 
 
 # What is observed
