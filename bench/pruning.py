@@ -10,7 +10,7 @@ import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,14 +26,11 @@ from model.data import DataError, Dataset, load
 from model.golden import execute
 from model.network import IntegerNetwork
 from model.prune import PruningError, PruningSettings, Scope, Score, Unit
-from model.recipes import RECIPES, RecipeError
+from model.recipes import RECIPES, Recipe, RecipeError
 from model.train import TrainingResult, prune_further, train
 from ternspike.cores import CoreError, parse_core
 from ternspike.evaluation import evaluate
 from ternspike.samples import test_samples
-
-if TYPE_CHECKING:
-    from model.recipes import Recipe
 
 __all__ = ["Way", "main", "measure", "picture", "table", "ways"]
 
@@ -49,7 +46,7 @@ class Way:
     steps: tuple[PruningSettings, ...]
 
 
-def ways(recipe: "Recipe", core: CoreParameters, epochs: int) -> list[Way]:
+def ways(recipe: Recipe, core: CoreParameters, epochs: int) -> list[Way]:
     """Return the ways that are compared.
 
     Whole tiles are so many neurons that they fill the core's lanes. Channels of a convolution fill
@@ -115,9 +112,9 @@ def table(found: dict[str, Any]) -> Table:
             return f"{each[member]:,.0f} ({base[member] / each[member]:.1f} x)"
 
         rtl = each.get("rtl")
-        amount = PruningSettings.parse(each["pruning"][-1]).amount if each["pruning"] else 0
-        return (name, f"{100 * amount:.4g} %", each["arch"], f"{100 * each['accuracy']:.2f} %",
-                f"{each['nonzero']:,}", less("ops"), less("words"), less("cycles"), less("bytes"),
+        return (name, f"{100 * each['amount']:.4g} %", each["arch"],
+                f"{100 * each['accuracy']:.2f} %", f"{each['nonzero']:,}", less("ops"),
+                less("words"), less("cycles"), less("bytes"),
                 "-" if rtl is None else f"{rtl['cycles']:,.1f}, {rtl['model']:,.1f}; "
                                         f"{rtl['mismatches']} of {rtl['compared']:,}")
 
@@ -202,7 +199,7 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "name": name, "core": core, "timesteps": recipe.timesteps, "seed": options.seed,
         "samples": samples, "epochs": options.epochs,
         "test_samples": len(source.test_y), "float_accuracy": start.float_accuracy,
-        "base": measure(start, parameters, inputs), "ways": []}
+        "base": {"amount": 0.0} | measure(start, parameters, inputs), "ways": []}
     if options.rtl:
         found["base"]["rtl"] = _rtl(start.network, source, core, options.rtl)
     for way in ways(recipe, parameters, options.epochs):
@@ -211,7 +208,7 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         for number, settings in enumerate(way.steps):
             print(f"{way.name}, {number + 1} of {len(way.steps)} ...", flush=True)
             result = prune_further(result, source, settings)
-            point = measure(result, parameters, inputs)
+            point = {"amount": settings.amount} | measure(result, parameters, inputs)
             if options.rtl and number == len(way.steps) - 1:
                 point["rtl"] = _rtl(result.network, source, core, options.rtl)
             found["ways"][-1]["points"].append(point)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ablation, explore, levels, peers
+from bench import ablation, explore, levels, peers, pruning
 from bench.tables import Table, markdown, replace_sections, write_text
 
 __all__ = ["main", "bundling_table", "maps_table", "network_table", "place_table", "sections"]
@@ -157,6 +157,17 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
     else:
         missing.append("options of training: python -m bench.ablation")
 
+    if pruned := _reports(build / "pruning"):
+        made["pruning"] = "\n".join(
+            f"{name}: the network that is not pruned has {100 * each['float_accuracy']:.2f} % in "
+            f"full precision, and all have {each['epochs']} epochs of training after each step.\n\n"
+            f"{markdown(pruning.table(each))}\n![The same as curves](pruning-{name}.svg)\n"
+            for name, each in pruned.items())
+        for name, each in pruned.items():
+            write_text(build / "pruning" / f"{name}.svg", pruning.picture(each))
+    else:
+        missing.append("pruning: python -m bench.pruning")
+
     explore_file = build / "bench" / "explore.json"
     if explore_file.exists():
         made["presets"] = explore.document(json.loads(explore_file.read_text()),
@@ -181,6 +192,10 @@ def main(arguments: list[str] | None = None) -> int:
         if "peers" in made:
             picture = (options.build / "bench" / "peers.svg").read_text(encoding="utf-8")
             write_text(options.output.parent / "peers.svg", picture)
+        if "pruning" in made:
+            for file in sorted((options.build / "pruning").glob("*.svg")):
+                write_text(options.output.parent / f"pruning-{file.name}",
+                           file.read_text(encoding="utf-8"))
         readme = replace_sections(options.readme.read_text(encoding="utf-8"),
                                   {name: made[name] for name in ("networks",) if name in made})
         write_text(options.output, text)

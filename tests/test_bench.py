@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import ablation, campaign, explore, levels, peers, results
+from bench import ablation, campaign, explore, levels, peers, pruning, results
 from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
+from bench.curves import Chart, Curve, curve_chart
 from bench.place import ECP5
 from bench.published import PEERS
 from bench.tables import Table, markdown, replace_sections
 from bench.workloads import WORKLOADS, synaptic_operations
 from hw.parameters import PRESETS
 from mapping.program import compile_network
+from model.fold import FoldSettings
 from model.golden import execute
 from model.recipe_file import changed
 from model.recipes import RECIPES
@@ -281,7 +283,7 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
     made, missing = results.sections(tmp_path)
-    assert set(made) == {"peers"} and len(missing) == 9
+    assert set(made) == {"peers"} and len(missing) == 10
     assert "tinyODIN" in made["peers"]
     assert (tmp_path / "bench" / "peers.svg").exists()
 
@@ -333,9 +335,44 @@ def test_convolutional_networks_and_bundles_stand_in_the_results(tmp_path):
     assert "| collapse, loss 0.1% | 4 |" in made["bundling"]
 
 
+def pruned_figures(amount, share):
+    """Return what a pruning to a share of the base would be measured to have."""
+    return {"amount": amount, "arch": "64-128-10", "accuracy": 0.9 + share / 20,
+            "pruning": ["weights,amount=0.5"] * (share < 1), "nonzero": int(1000 * share),
+            "ops": 5000 * share, "words": 800.0, "cycles": 300 * share, "bytes": 2000}
+
+
+PRUNED = {
+    "name": "digits", "core": "medium", "samples": 300, "epochs": 8, "float_accuracy": 0.99,
+    "base": pruned_figures(0.0, 1) | {"rtl": {"samples": 60, "cycles": 301.5, "model": 301.5,
+                                              "mismatches": 0, "compared": 12345}},
+    "ways": [{"name": "weights by magnitude", "points": [pruned_figures(0.5, 0.5),
+                                                         pruned_figures(0.975, 0.1)]},
+             {"name": "neurons by relief", "points": [pruned_figures(0.5, 0.25)]}]}
+
+
+def test_pruning_stands_in_the_results(tmp_path):
+    (tmp_path / "pruning").mkdir()
+    (tmp_path / "pruning" / "digits.json").write_text(json.dumps(PRUNED))
+    output, readme = tmp_path / "docs" / "results.md", tmp_path / "README.md"
+    output.parent.mkdir()
+    output.write_text(TEMPLATE.replace("place", "pruning"))
+    readme.write_text("")
+    assert results.main(["--build", str(tmp_path), "--output", str(output),
+                         "--readme", str(readme)]) == 0
+    text = output.read_text()
+    assert "digits: the network that is not pruned has 99.00 % in full precision" in text
+    assert ("| **not pruned** | **0 %** | **64-128-10** | **95.00 %** | **1,000** | "
+            "**5,000 (1.0 x)** |") in text
+    assert "**301.5, 301.5; 0 of 12,345**" in text
+    assert "| weights by magnitude | 97.5 % | 64-128-10 | 90.50 % | 100 | 500 (10.0 x) |" in text
+    picture = (output.parent / "pruning-digits.svg").read_text()
+    assert "(pruning-digits.svg)" in text and "not pruned, 95.00%" in picture
+
+
 @pytest.mark.parametrize("file, names", [
-    ("docs/results.md", ("networks", "maps", "bundling", "levels", "ablation", "place", "peers",
-                         "presets")),
+    ("docs/results.md", ("networks", "maps", "bundling", "levels", "pruning", "ablation", "place",
+                         "peers", "presets")),
     ("README.md", ("networks",))])
 def test_documents_have_all_markers(file, names):
     replace_sections((ROOT / file).read_text(encoding="utf-8"), dict.fromkeys(names, "new"))
@@ -418,3 +455,70 @@ def test_a_campaign_ends_at_a_difference(monkeypatch, capsys):
     told = capsys.readouterr()
     assert "seed 3" in told.err and "spike is 1" in told.err
     assert "the cycle model is 1.00% off at worst" in told.out
+
+
+# Pruning
+
+
+@pytest.mark.parametrize(("recipe", "whole"), [("digits", 64), ("mnist-conv", 16)])
+def test_ways_to_prune(recipe, whole):
+    """Each goes further and further, whole tiles or columns by the core's own numbers."""
+    found = pruning.ways(RECIPES[recipe], MEDIUM, epochs=3)
+    assert len({way.name for way in found}) == len(found)
+    for way in found:
+        amounts = [step.amount or 0 for step in way.steps]
+        assert amounts == sorted(amounts) and all(step.epochs == 3 for step in way.steps)
+    assert {step.align for way in found for step in way.steps} == {1, whole}
+
+
+@pytest.mark.parametrize("arch", ["64-32-32-10", "1x8x8-16C3S2-32C3S2-10"])
+def test_pruning_of_digits(arch, tmp_path, monkeypatch, capsys):
+    """The whole way from a recipe to its table, at the least that there is to train."""
+    monkeypatch.setitem(RECIPES, "digits", replace(
+        RECIPES["digits"], arch=arch, timesteps=2,
+        fold=FoldSettings(samples=100, shifts=(7, 7, 7))))
+    few = pruning.ways(RECIPES["digits"], MEDIUM, 1)[3:4]
+    monkeypatch.setattr(pruning, "ways", lambda *_: [replace(few[0], steps=few[0].steps[:2])])
+    assert pruning.main(["--train-epochs", "1", "--samples", "20", "--folder", str(tmp_path)]) == 0
+    assert "neurons by" in capsys.readouterr().out
+    found = json.loads((tmp_path / "digits.json").read_text())
+    points = [found["base"], *found["ways"][0]["points"]]
+    for member in ("ops", "fetches", "words", "cycles", "bytes", "nonzero"):
+        assert points[0][member] > points[-1][member] > 0
+    assert points[2]["pruning"] == [str(step) for step in few[0].steps[:2]]
+    assert ElementTree.fromstring((tmp_path / "digits.svg").read_text()).tag.endswith("svg")
+
+
+def test_pruning_says_what_is_wrong(tmp_path, capsys):
+    assert pruning.main(["--dataset", "mnist", "--data", str(tmp_path)]) == 1
+    assert "bench.pruning: " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        pruning.main(["--recipe", "none"])
+    assert "unknown recipe 'none'; known: digits" in capsys.readouterr().err
+
+
+def test_curves():
+    """Labels have one look in all charts; x is logarithmic."""
+    one = Curve("one & only", ((10.0, 0.9), (1000.0, 0.99)))
+    other = Curve("other", ((10.0, 0.8),))
+    svg = ElementTree.fromstring(curve_chart("<title>", [
+        Chart("first", "x", (one, other), ("all", 0.95)), Chart("second", "x", (one,))]))
+    name = "{http://www.w3.org/2000/svg}"
+    texts = ["".join(each.itertext()) for each in svg.iter(f"{name}text")]
+    assert "<title>" in texts and texts.count("one & only") == 1 and texts.count("all") == 1
+    assert {"10", "100", "1,000", "80.0%"} <= set(texts)
+    lines = [each for each in svg.iter(f"{name}polyline")]
+    assert len(lines) == 3 and lines[0].get("stroke") == lines[2].get("stroke")
+    assert lines[0].get("stroke") != lines[1].get("stroke")
+
+
+@pytest.mark.parametrize("charts", [
+    [], [Chart("empty", "x", ())], [Chart("empty", "x", (Curve("one", ()),))]])
+def test_curves_need_points(charts):
+    with pytest.raises(ValueError, match="There must be at least one chart, a curve in each"):
+        curve_chart("nothing", charts)
+
+
+def test_curves_need_a_logarithm():
+    with pytest.raises(ValueError, match="Points of 'one' must lie above 0"):
+        curve_chart("zero", [Chart("zero", "x", (Curve("one", ((0.0, 1.0),)),))])
