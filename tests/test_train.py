@@ -169,6 +169,10 @@ def test_counts_of_one_step():
     ("1x6x6-4C3-8C3S2-3", {"bfloat16": True}),
     ("1x6x6-4C3P2-R8(or)-AG-3", {}),
     ("1x6x6-4C3-A2-8C3-R8(barrier)-3", {"neuron": NeuronSettings(z_max=2)}),
+    ("1x6x6-4C3-R8(add)-3", {"bfloat16": True, "neuron": NeuronSettings(leak=(2,), learn_leak=True),
+                             "loss": LossSettings(task=Task.STEPS, activity=0.1),
+                             "calibration": CalibrationSettings(stepwise=True, per_step=True)}),
+    ("1x6x6-4C3-8C3S2-3", {"bfloat16": True, "neuron": NeuronSettings(rate_gradient=True)}),
     ("1x6x6-4C3-R8(cat)-3", {"neuron": NeuronSettings(signed=True)}),
 ])
 def test_maps(arch, changes):
