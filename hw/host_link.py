@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from hw.core import Core
 from hw.line_speed import LineSpeed
+from hw.link_status import LinkStatus
 from hw.memory_map import INDEX_WIDTH, Region, regions
 from hw.parameters import CoreParameters
 from hw.protocol import MAGIC, MAX_FRAME, OVERHEAD, VERSION, Command, Status
@@ -25,6 +26,9 @@ _HEADER = 2
 #: Words of results in an answer at most.
 _RESULT_WORDS = (MAX_FRAME - OVERHEAD) // 4
 
+#: Cycles of a reset: the counters need two rounds.
+_RESET_CYCLES = max(Core.reset_cycles, 2 * LinkStatus.round_cycles)
+
 
 def hello(parameters: CoreParameters, clock: int, divisor: int) -> bytes:
     """Return the payload of the answer to HELLO."""
@@ -39,10 +43,16 @@ def _index_width(region: Region) -> int:
 
 def _has(region: Region, index) -> Value:
     """Return whether the region has an index."""
+    def below(part, limit):
+        # Only numbers that are no power of two need a comparison.
+        bits = ceil_log2(limit)
+        inside = ~part[bits:].any()
+        return inside if limit == 1 << bits else inside & (part[:bits] < limit)
+
     chunk = index[:region.chunk_bits]
     bank  = index[region.chunk_bits:][:region.bank_bits]
     row   = index[region.chunk_bits + region.bank_bits:]
-    return (chunk < region.chunks) & (bank < region.banks) & (row < region.depth)
+    return below(chunk, region.chunks) & below(bank, region.banks) & below(row, region.depth)
 
 
 class HostLink(wiring.Component):
@@ -116,6 +126,7 @@ class HostLink(wiring.Component):
         self._hello = hello(p, clock, divisor)
         self._line = LineSpeed(divisor, clock // 2 if fallback is None else fallback)
         self._ring = ResultRing(p, result_words)
+        self._words = result_words
         super().__init__({
             "i":          In(stream.Signature(8)),
             "o":          Out(stream.Signature(8)),
@@ -139,6 +150,7 @@ class HostLink(wiring.Component):
         m.submodules.crc     = crc     = CRC32_ISO_HDLC(1).create()
         m.submodules.ring    = ring    = self._ring
         m.submodules.line    = line    = self._line
+        m.submodules.status  = told_status = LinkStatus(self._words)
         wiring.connect(m, wiring.flipped(self.i), decoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.results), ring.i)
@@ -162,8 +174,12 @@ class HostLink(wiring.Component):
         # Where the CRC stands: four bytes behind while a frame comes in.
         end = Signal.like(position, init=position.init - 4)
 
-        def rewind():
-            return position.eq(position.init)
+        advance = Signal()
+        rewind  = Signal()
+        with m.If(advance):
+            m.d.sync += position.eq(position + 1)
+        with m.If(rewind):
+            m.d.sync += position.eq(position.init)
 
         # Where the buffer is written, it is not read: synthesis need not give the old byte.
         m.submodules.buffer = buffer = memory.Memory(shape=8, depth=MAX_FRAME, init=[],
@@ -171,17 +187,20 @@ class HostLink(wiring.Component):
         buffer_write, buffer_read = buffer.write_port(), buffer.read_port(domain="comb")
         byte = Signal(8, reset_less=True)                    # at the position of the cycle before
         m.d.sync += byte.eq(buffer_read.data)
-        # Its rows are turned so that the payload's first byte lies at its position.
-        rom = list(self._hello.ljust(MAX_FRAME, b"\0"))
-        m.submodules.hello = rom_memory = memory.Memory(
+        # What HELLO and STATUS tell. The rows are turned so that the first byte of HELLO lies at the
+        # payload's position. STATUS has the second half, as it was when the request came.
+        half = MAX_FRAME // 2
+        rom  = list(self._hello.ljust(half, b"\0"))
+        m.submodules.told = told = memory.Memory(
             shape=8, depth=MAX_FRAME, init=rom[-payload:] + rom[:-payload],
-            attrs={"ram_style": "block"})
-        rom_read = rom_memory.read_port()
+            attrs={"no_rw_check": 1, "ram_style": "block"})
+        told_write, told_read = told.write_port(), told.read_port(domain="comb")
+        told_byte = Signal(8, reset_less=True)
+        m.d.sync += told_byte.eq(told_read.data)
         m.d.comb += [
             buffer_write.addr.eq(position),
             buffer_write.data.eq(decoder.o.payload.data),
             buffer_read.addr.eq(position),
-            rom_read.addr.eq(position),
         ]
 
         # The request.
@@ -235,20 +254,29 @@ class HostLink(wiring.Component):
         ]
 
         # STATUS
-        cycles  = Signal(32)
-        samples = Signal(16)
-        refused = Signal(16)
-        with m.If(self.busy):
-            m.d.sync += cycles.eq(cycles + 1)
-        with m.If(self.results.valid & self.results.ready & self.results.payload.last):
-            m.d.sync += samples.eq(samples + 1)
+        receiving = Signal()
+        open_     = Signal(name="open")                      # the round's bytes go to the memory
+        with m.If(told_status.slot == 11):
+            m.d.sync += open_.eq(receiving)
+        m.d.comb += [
+            told_status.idle.eq(self.idle),
+            told_status.loaded.eq(self.frame.valid),
+            told_status.waiting.eq(ring.waiting),
+            told_status.busy.eq(self.busy),
+            told_status.sample.eq(self.results.valid & self.results.ready &
+                                  self.results.payload.last),
+            told_status.clear.eq(self.core_reset),
+            told_write.addr.eq(Cat(told_status.slot, told_status.slot[3].replicate(4), 1)),
+            told_write.data.eq(told_status.byte),
+            told_write.en.eq(open_),
+            told_read.addr.eq(Cat(position[:8], command == Command.STATUS)),
+        ]
 
         # Bytes of frames, and of answers.
-        received  = decoder.o.payload
-        receiving = Signal()
-        bit       = Signal(3)
-        answer    = encoder.i.payload.data
-        checked   = Signal(8)
+        received = decoder.o.payload
+        bit      = Signal(3)
+        answer   = encoder.i.payload.data
+        checked  = Signal(8)
         m.d.comb += [
             decoder.o.ready.eq(~receiving | dropped | received.end | bit.all()),
             checked.eq(Mux(receiving, received.data, answer)),
@@ -270,7 +298,7 @@ class HostLink(wiring.Component):
         with m.Elif(in_header):
             m.d.comb += answer.eq(Mux(position[0], byte, VERSION << 4 | status))
         with m.Else():
-            m.d.comb += answer.eq(Mux(command == Command.HELLO, rom_read.data, word[:8]))
+            m.d.comb += answer.eq(Mux(command == Command.RESULTS, word[:8], told_byte))
 
         with m.FSM(name="link"):
             with m.State("RECEIVE"):
@@ -282,10 +310,11 @@ class HostLink(wiring.Component):
                         with m.If(position == MAX_FRAME - OVERHEAD):
                             m.d.sync += too_long.eq(1)
                         with m.Else():
-                            m.d.comb += buffer_write.en.eq(1)
-                            m.d.sync += [position.eq(position + 1), end.eq(end + 1)]
+                            m.d.comb += [buffer_write.en.eq(1), advance.eq(1)]
+                            m.d.sync += end.eq(end + 1)
                 with m.If(decoder.o.valid & ~dropped & received.end):
-                    m.d.sync += [rewind(), too_long.eq(0)]
+                    m.d.comb += rewind.eq(1)
+                    m.d.sync += too_long.eq(0)
                     with m.If(position >= 0):
                         m.next = "FETCH"
                         with m.If(received.error | ~crc.match_detected):
@@ -303,20 +332,21 @@ class HostLink(wiring.Component):
                 with m.If(position == end):
                     m.next = "DECIDE"
                     with m.If(acts):
-                        m.d.sync += rewind()
+                        m.d.comb += rewind.eq(1)
                         m.next = "LOOK"
             with m.State("BYTE"):
                 m.next = "FETCH"
-                m.d.sync += position.eq(position + 1)
+                m.d.comb += advance.eq(1)
                 with m.If(~in_header):
                     m.d.sync += shift
                     with m.If((command == Command.WRITE) & word_end):
-                        m.d.sync += position.eq(position)
+                        m.d.comb += advance.eq(0)
                         m.next = "WORD"
                     with m.If(command == Command.INPUT):
                         m.d.sync += part.eq(part + 1)
                         with m.If(part == beat_bytes - 1):
-                            m.d.sync += [part.eq(0), position.eq(position)]
+                            m.d.comb += advance.eq(0)
+                            m.d.sync += part.eq(0)
                             m.next = "WORD"
                 with m.Elif(~position[0]):
                     m.d.sync += command.eq(byte[:4])
@@ -329,19 +359,16 @@ class HostLink(wiring.Component):
                     again = known & (byte == number) & (command != Command.BAUD)
                     m.d.sync += repeated.eq(again)
                     with m.If(again | (status != Status.OK)):
-                        m.d.sync += rewind()
+                        m.d.comb += rewind.eq(1)
                         m.next = "LOOK"
                         m.d.comb += ring.again.eq(
                             (status == Status.OK) & (command == Command.RESULTS))
             with m.State("WORD"):
                 m.next = "FETCH"
-                m.d.sync += position.eq(position + 1)
+                m.d.comb += advance.eq(1)
                 with m.If(command == Command.INPUT):
                     with m.If(acts):
-                        m.d.comb += self.samples.valid.eq(1)
-                        with m.If(~self.samples.ready):
-                            m.d.sync += position.eq(position)
-                            m.next = "WORD"
+                        m.d.comb += [self.samples.valid.eq(1), advance.eq(self.samples.ready)]
                     with m.Else():
                         m.d.sync += [beats.eq(beats + 1), some.eq(1)]
                 with m.Elif(position[-1]):
@@ -352,18 +379,17 @@ class HostLink(wiring.Component):
                                     ~write_data[INDEX_WIDTH + len(region):].any()),
                     ]
                 with m.Elif(acts):
-                    m.d.comb += self.config.valid.eq(1)
-                    with m.If(~self.config.ready):
-                        m.d.sync += position.eq(position)
-                        m.next = "WORD"
+                    m.d.comb += [self.config.valid.eq(1), advance.eq(self.config.ready)]
                 with m.Else():
                     m.d.sync += [last_in_range.eq(exists), some.eq(1)]
                     with m.If(~some):
                         m.d.sync += in_range.eq(in_range & exists)
+                with m.If(~advance):
+                    m.next = "WORD"
 
             # All that may be refused, in the order of the protocol.
             with m.State("DECIDE"):
-                m.d.sync += rewind()
+                m.d.comb += rewind.eq(1)
                 m.next = "LOOK"
 
                 bad_length = Signal()
@@ -398,15 +424,14 @@ class HostLink(wiring.Component):
                             m.d.sync += [acts.eq(1), left.eq(left_after)]
                             m.next = "FETCH"
                         with m.Case(Command.RESET):
-                            m.d.sync += position.eq(position)
+                            m.d.comb += rewind.eq(0)
                             m.next = "RESET"
 
             with m.State("RESET"):
-                m.d.comb += self.core_reset.eq(1)
-                m.d.sync += [left.eq(0), cycles.eq(0), samples.eq(0), refused.eq(0),
-                             position.eq(position + 1)]
-                with m.If(position == payload + Core.reset_cycles - 1):
-                    m.d.sync += rewind()
+                m.d.comb += [self.core_reset.eq(1), advance.eq(1)]
+                m.d.sync += left.eq(0)
+                with m.If(position == payload + _RESET_CYCLES - 1):
+                    m.d.comb += rewind.eq(1)
                     m.next = "LOOK"
 
             # The answer, byte by byte: what is next, offered, into its CRC.
@@ -432,13 +457,6 @@ class HostLink(wiring.Component):
                     with m.Elif(command == Command.RESULTS):
                         m.d.sync += word.eq(ring.word)
                         m.d.comb += ring.take.eq(1)
-                    with m.Elif(position[-1]):
-                        m.d.sync += word.eq(
-                            Cat(self.idle, self.frame.valid, C(0, 14), ring.waiting))
-                    with m.Elif(position[2]):
-                        m.d.sync += word.eq(Cat(samples, refused))
-                    with m.Else():
-                        m.d.sync += word.eq(cycles)
             with m.State("OFFER"):
                 m.d.comb += encoder.i.valid.eq(1)
                 with m.If(in_header & position[0] & (status == Status.OK)):
@@ -450,7 +468,7 @@ class HostLink(wiring.Component):
             with m.State("CHECK"):
                 m.d.comb += crc.valid.eq(1)
                 with m.If(bit.all()):
-                    m.d.sync += position.eq(position + 1)
+                    m.d.comb += advance.eq(1)
                     m.next = "LOOK"
                     with m.If(~in_header & ~closing):
                         m.d.sync += shift
@@ -460,9 +478,9 @@ class HostLink(wiring.Component):
                         crc.start.eq(1),
                         line.change.eq((command == Command.BAUD) & (status == Status.OK)),
                     ]
-                    m.d.sync += [rewind(), end.eq(end.init), closing.eq(0)]
-                    with m.If(status != Status.OK):
-                        m.d.sync += refused.eq(refused + 1)
+                    m.d.comb += rewind.eq(1)
+                    m.d.sync += [end.eq(end.init), closing.eq(0)]
+                    m.d.comb += told_status.refused.eq(status != Status.OK)
                     m.next = "RECEIVE"
         m.d.comb += line.to.eq(word[-DIVISOR_WIDTH:])
         return m

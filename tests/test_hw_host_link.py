@@ -324,7 +324,7 @@ def test_reset():
         bench.add_results([1, 2], [3, 4])
         await bench.host.ask(ctx, INPUT, 1, b"\1\2\3")
         assert await bench.host.ask(ctx, RESET, 2) == answer(OK, 2)
-        assert bench.resets == Core.reset_cycles
+        assert bench.resets >= Core.reset_cycles
         assert await bench.host.ask(ctx, RESULTS, 3) == answer(OK, 3)
         # It is a sample's first beat that comes next.
         assert await bench.host.ask(ctx, INPUT, 4, b"\4\5\6\7") == answer(OK, 4)
@@ -565,7 +565,7 @@ def test_a_frame_that_comes_while_another_is_answered():
             assert (await bench.host.ask(ctx, STATUS, 3))[0] == OK
 
     bench.run(testbench)
-    assert bench.resets == Core.reset_cycles
+    assert bench.resets >= Core.reset_cycles
 
 
 # Each request is carried out once

@@ -12,9 +12,9 @@ import sysconfig
 from pathlib import Path
 
 from amaranth import *
-from amaranth.hdl import Assert, Cover
+from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import stream
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from sim.verilog import component_ports, to_rtlil
 
@@ -47,10 +47,14 @@ class ContractBroken(AssertionError):
 
 
 class _Contract(Elaboratable):
-    """A component with the properties of its output streams; all its inputs are free."""
+    """A component with the properties of its output streams.
 
-    def __init__(self, component):
+    All its inputs are free, or its input streams hold what they offer.
+    """
+
+    def __init__(self, component, *, held_inputs: bool = False):
         self._component = component
+        self._held_inputs = held_inputs
 
     def elaborate(self, platform):
         m = Module()
@@ -68,18 +72,31 @@ class _Contract(Elaboratable):
                 ]
             m.d.comb += Cover(stalled & o.valid & o.ready & (payload != 0),
                               f"{name} transfers after a stall")
+        for name in _streams(dut, In) if self._held_inputs else ():
+            i = getattr(dut, name)
+            stalled = Signal(name=f"{name}_stalled")
+            payload = Value.cast(i.payload)
+            held    = Signal(len(payload), name=f"{name}_held")
+            m.d.sync += [stalled.eq(i.valid & ~i.ready), held.eq(payload)]
+            with m.If(stalled):
+                m.d.comb += [Assume(i.valid), Assume(payload == held)]
         return m
 
 
 def output_streams(component) -> list[str]:
     """Return the names of a component's output streams, those always ready left out."""
+    return [name for name in _streams(component, Out)
+            if not component.signature.members[name].signature.always_ready]
+
+
+def _streams(component, flow) -> list[str]:
     return [name for name, member in component.signature.members.items()
-            if member.is_signature and member.flow is Out
-            and isinstance(member.signature, stream.Signature)
-            and not member.signature.always_ready]
+            if member.is_signature and member.flow is flow
+            and isinstance(member.signature, stream.Signature)]
 
 
-def prove(component, folder: Path, *, depth: int = 3, cover: int | None = 10) -> None:
+def prove(component, folder: Path, *, depth: int = 3, cover: int | None = 10,
+          held_inputs: bool = False) -> None:
     """Prove the contract for every output stream of ``component``.
 
     Parameters
@@ -93,6 +110,9 @@ def prove(component, folder: Path, *, depth: int = 3, cover: int | None = 10) ->
     cover
         Within how many cycles every output must be able to stall and then transfer, so that the
         proof speaks of something; None where that takes too long to search for.
+    held_inputs
+        Take for granted that the input streams keep the first part of the contract: for a component
+        without a register of its own for what it offers.
 
     Raises
     ------
@@ -101,7 +121,8 @@ def prove(component, folder: Path, *, depth: int = 3, cover: int | None = 10) ->
     """
     ports = component_ports(component)
     (folder / "design.il").write_text(
-        to_rtlil(_Contract(component), "contract", ports=ports, platform="formal"))
+        to_rtlil(_Contract(component, held_inputs=held_inputs), "contract", ports=ports,
+                 platform="formal"))
     independence = ["memory_map"]
     for name in output_streams(component):
         independence += [
