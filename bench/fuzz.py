@@ -87,6 +87,7 @@ class Line:
             if answer is None or answer.sequence != self.sequence:
                 raise Difference(f"{command.name} is answered with {answer}")
             if answer.kind == Status.OK:
+                self.model.remember(self.sequence, answer.payload)
                 return answer.payload
             if answer.kind != Status.BUSY:
                 raise Difference(f"{command.name} is refused with {Status(answer.kind).name}")
@@ -113,6 +114,11 @@ def _same(heard: Frame | None, answer: Frame | None) -> bool:
         (heard.sequence, len(heard.payload)) == (answer.sequence, len(answer.payload)))
 
 
+def _some(rng: random.Random, few: int, many: int) -> int:
+    """Return a length, which rarely is a long one: the line is slow."""
+    return rng.randint(few, many) if rng.random() < 0.03 else rng.randint(1, few)
+
+
 def _flip(rng: random.Random, line: bytearray) -> None:
     for _ in range(rng.choice([1, 1, 2, 8])):
         line[rng.randrange(len(line))] ^= 1 << rng.randrange(8)
@@ -132,11 +138,11 @@ def _burst(rng: random.Random, line: bytearray) -> None:
 def _insert(rng: random.Random, line: bytearray) -> None:
     begin = rng.randrange(len(line))
     line[begin:begin] = rng.choice([rng.randbytes(rng.randint(1, 20)), bytes([ESC]),
-                                    bytes(rng.randint(1, 600))])
+                                    bytes(_some(rng, 8, MAX_FRAME))])
 
 
 def _replace(rng: random.Random, line: bytearray) -> None:
-    line[:] = rng.randbytes(rng.choice([rng.randint(1, 30), rng.randint(400, 700)]))
+    line[:] = rng.randbytes(_some(rng, 30, MAX_FRAME + 100))
 
 
 #: What happens to the bytes of a good frame on the line.
@@ -146,8 +152,7 @@ DAMAGES = {"flip": _flip, "cut": _cut, "burst": _burst, "insert": _insert, "repl
 def _requests(rng: random.Random, sequence: int) -> bytes:
     """Return a request of a host, which may or may not make sense."""
     command = rng.choice([*Command, *Command, 7, 15])
-    words = rng.choice([0, 1, 2, 2, 3, 8, 60])
-    payload = rng.randbytes(4 * words + rng.choice([0, 0, 1]))
+    payload = rng.randbytes(4 * _some(rng, 4, 60) + rng.choice([-4, 0, 0, 1]))
     version = rng.choice([VERSION] * 9 + [rng.randrange(16)])
     return encode(command, sequence, payload[:MAX_FRAME - 6], version=version)
 
@@ -166,7 +171,7 @@ def _wrong(rng: random.Random, sequence: int) -> bytes:
         (Command.WRITE, sequence, struct.pack("<2I", 15 << 28 | rng.randrange(1 << 28), 1)),
         (Command.WRITE, sequence, struct.pack("<3I", 1 << 28 | rng.randint(9, 99), 1, 1)),
         (Command.INPUT, sequence, b""),
-        (Command.INPUT, sequence, rng.randbytes(rng.randint(100, 500))),
+        (Command.INPUT, sequence, rng.randbytes(_some(rng, 30, 500) + 12)),
     ]))
 
 
@@ -214,8 +219,8 @@ def run(line: Line, frames: int, seed: int, tell=print) -> Counter[str]:
     network, inputs = _network()
     program = compile_network(network, CORE)
     for payload in load_requests(program):
+        line.model.receive(encode(Command.WRITE, line.sequence + 1, payload))
         line.ask(Command.WRITE, payload)
-        line.model.receive(encode(Command.WRITE, line.sequence, payload))
     golden = execute(network, inputs, record=False)
     beats = program.pack_inputs(inputs)
 

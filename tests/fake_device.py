@@ -141,6 +141,10 @@ class FakeDevice:
         self.refused += status != OK
         return bytes([self.version << 4 | status, sequence]) + (answer if status == OK else b"")
 
+    def remember(self, sequence: int, answer: bytes) -> None:
+        """Take a request for carried out."""
+        self._last = sequence, answer
+
     # Commands
 
     def _carry_out(self, command: int, payload: bytes) -> tuple[int, bytes]:
