@@ -57,8 +57,8 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "hard reset": {"neuron": {"reset": "hard"}},
         "counts to 3": {"neuron": {"z_max": 3}},
         "either sign": {"neuron": {"signed": True}},
-        "membranes of 8 bits": {"fold": {"membrane_bits": 8}},
-        "membranes of 6 bits": {"fold": {"membrane_bits": 6}},
+        "membranes of 12 bits": {"fold": {"membrane_bits": 12}},
+        "membranes of 11 bits": {"fold": {"membrane_bits": 11}},
     },
     "loss": {
         "recipe": {},
