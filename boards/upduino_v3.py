@@ -19,8 +19,8 @@ class _Platform(UpduinoV3Platform):
 BOARD = Board(
     name="upduino_v3", title="UPduino v3", chip="iCE40UP5K-SG48",
     platform=_Platform, family=ICE40(ultra_plus=True),
-    # With the link, tiny takes 98 % of the chip, and nextpnr comes to no end. Half the lanes and
-    # shorter queues leave it a tenth; all numbers are as wide as they are in tiny.
+    # With the link, tiny takes 98 % of the chip, for which nextpnr finds no placement. Half the
+    # lanes and shorter queues leave a tenth of it; all numbers stay as wide as in tiny.
     core="tiny,lanes=4,queue_depth=8,step_width=5,spike_depth=512",
     clock=24_000_000,
     device=("--up5k", "--package", "sg48"),
