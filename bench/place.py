@@ -188,13 +188,24 @@ def main() -> None:
     # Figures of shapes that are not built this time stay.
     path = arguments.folder / "place.json"
     results = {each["name"]: each for each in json.loads(path.read_text())} if path.exists() else {}
+    failed = False
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for result in pool.map(
-                lambda name: place(name, shapes[name], arguments.folder, seed=arguments.seed,
-                                   device=UP5K if name == "tiny" else ECP5), arguments.shapes):
-            results[result["name"]] = result
+        placing = [pool.submit(place, name, shapes[name], arguments.folder, seed=arguments.seed,
+                               device=UP5K if name == "tiny" else ECP5)
+                   for name in arguments.shapes]
+        for name, shape in zip(arguments.shapes, placing, strict=True):
+            try:
+                result = shape.result()
+            except subprocess.CalledProcessError as error:
+                failed = True                        # the other shapes may yet be placed
+                print(f"bench.place: {name}: {Path(error.cmd[0]).name} failed, see "
+                      f"{arguments.folder / name}.*.log", file=sys.stderr)
+                continue
+            results[name] = result
             print(("{:>14}" * len(columns)).format(*(str(result[c]) for c in columns)), flush=True)
             path.write_text(json.dumps(list(results.values()), indent=1) + "\n")
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
