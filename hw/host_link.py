@@ -13,7 +13,7 @@ from hw.link_status import LinkStatus
 from hw.memory_map import INDEX_WIDTH, Region, regions
 from hw.parameters import CoreParameters
 from hw.protocol import MAGIC, MAX_FRAME, OVERHEAD, VERSION, Command, Status
-from hw.result_ring import ResultRing
+from hw.result_pages import ResultPages
 from hw.shapes import ConfigWrite, InputFrame, ReadoutBeat
 from hw.slip import SlipDecoder, SlipEncoder
 from hw.uart import DIVISOR_WIDTH, MIN_DIVISOR
@@ -62,7 +62,7 @@ class HostLink(wiring.Component):
 
         i -> SlipDecoder -> buffer -> word -> config, samples
                               |         ^
-                              |    ResultRing <- results
+                              |    ResultPages <- results
                               v         v
         o <- SlipEncoder <- bytes of the answer
 
@@ -81,8 +81,6 @@ class HostLink(wiring.Component):
         Cycles a bit of the serial line at first.
     fallback : :class:`int`
         Cycles in which a good frame must come at another speed; half a second if it is not given.
-    result_words : :class:`int`
-        Words of results that have a place, a power of two.
 
     Members
     -------
@@ -117,7 +115,7 @@ class HostLink(wiring.Component):
     line_break: Signal
 
     def __init__(self, parameters: CoreParameters, *, clock: int, divisor: int,
-                 fallback: int | None = None, result_words: int = 256):
+                 fallback: int | None = None):
         if not isinstance(clock, int) or isinstance(clock, bool):
             raise TypeError(f"Clock must be an integer, not {clock!r}")
         if not 0 < clock < 1 << 32:
@@ -125,8 +123,7 @@ class HostLink(wiring.Component):
         self._p = p = parameters
         self._hello = hello(p, clock, divisor)
         self._line = LineSpeed(divisor, clock // 2 if fallback is None else fallback)
-        self._ring = ResultRing(p, result_words)
-        self._words = result_words
+        self._results = ResultPages(p, _RESULT_WORDS)
         super().__init__({
             "i":          In(stream.Signature(8)),
             "o":          Out(stream.Signature(8)),
@@ -148,16 +145,16 @@ class HostLink(wiring.Component):
         m.submodules.decoder = decoder = SlipDecoder()
         m.submodules.encoder = encoder = SlipEncoder()
         m.submodules.crc     = crc     = CRC32_ISO_HDLC(1).create()
-        m.submodules.ring    = ring    = self._ring
+        m.submodules.pages   = pages   = self._results
         m.submodules.line    = line    = self._line
-        m.submodules.status  = told_status = LinkStatus(self._words)
+        m.submodules.status  = told_status = LinkStatus(_RESULT_WORDS)
         wiring.connect(m, wiring.flipped(self.i), decoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.o))
-        wiring.connect(m, wiring.flipped(self.results), ring.i)
+        wiring.connect(m, wiring.flipped(self.results), pages.i)
         m.d.comb += [
             line.line_break.eq(self.line_break),
             self.divisor.eq(line.divisor),
-            ring.clear.eq(self.core_reset),
+            pages.clear.eq(self.core_reset),
         ]
 
         # Where a byte stands in its frame, less OVERHEAD: of a whole frame, the length of the
@@ -171,6 +168,8 @@ class HostLink(wiring.Component):
             in_header.eq(position[-1] & ~position[2]),
             word_end.eq(position[:2].all()),
         ]
+        # A byte ahead, as the word must be there when its first byte's turn comes.
+        m.d.comb += pages.number.eq((position - payload + 1)[2:])
         # Where the CRC stands: four bytes behind while a frame comes in.
         end = Signal.like(position, init=position.init - 4)
 
@@ -187,8 +186,8 @@ class HostLink(wiring.Component):
         buffer_write, buffer_read = buffer.write_port(), buffer.read_port(domain="comb")
         byte = Signal(8, reset_less=True)                    # at the position of the cycle before
         m.d.sync += byte.eq(buffer_read.data)
-        # What HELLO and STATUS tell. The rows are turned so that the first byte of HELLO lies at the
-        # payload's position. STATUS has the second half, as it was when the request came.
+        # What HELLO and STATUS tell. The rows are turned so that the first byte of HELLO lies at
+        # the payload's position. STATUS has the second half, as it was when the request came.
         half = MAX_FRAME // 2
         rom  = list(self._hello.ljust(half, b"\0"))
         m.submodules.told = told = memory.Memory(
@@ -261,7 +260,7 @@ class HostLink(wiring.Component):
         m.d.comb += [
             told_status.idle.eq(self.idle),
             told_status.loaded.eq(self.frame.valid),
-            told_status.waiting.eq(ring.waiting),
+            told_status.waiting.eq(pages.waiting),
             told_status.busy.eq(self.busy),
             told_status.sample.eq(self.results.valid & self.results.ready &
                                   self.results.payload.last),
@@ -361,8 +360,6 @@ class HostLink(wiring.Component):
                     with m.If(again | (status != Status.OK)):
                         m.d.comb += rewind.eq(1)
                         m.next = "LOOK"
-                        m.d.comb += ring.again.eq(
-                            (status == Status.OK) & (command == Command.RESULTS))
             with m.State("WORD"):
                 m.next = "FETCH"
                 m.d.comb += advance.eq(1)
@@ -415,7 +412,6 @@ class HostLink(wiring.Component):
                             ((command == Command.INPUT) & sample_begins & ~self.samples.ready)):
                     m.d.sync += status.eq(Status.BUSY)
                 with m.Else():
-                    m.d.comb += ring.begin.eq(1)
                     with m.Switch(command):
                         with m.Case(Command.WRITE):
                             m.d.sync += acts.eq(1)
@@ -423,6 +419,8 @@ class HostLink(wiring.Component):
                         with m.Case(Command.INPUT):
                             m.d.sync += [acts.eq(1), left.eq(left_after)]
                             m.next = "FETCH"
+                        with m.Case(Command.RESULTS):
+                            m.d.comb += pages.turn.eq(1)
                         with m.Case(Command.RESET):
                             m.d.comb += rewind.eq(0)
                             m.next = "RESET"
@@ -443,7 +441,7 @@ class HostLink(wiring.Component):
                     end_of = {
                         Command.HELLO:   position == payload + len(self._hello),
                         Command.STATUS:  position == payload + 12,
-                        Command.RESULTS: ring.empty | (position == payload + 4 * _RESULT_WORDS),
+                        Command.RESULTS: pages.number == pages.given,
                     }
                     ends = Signal()
                     with m.Switch(command):
@@ -455,8 +453,7 @@ class HostLink(wiring.Component):
                     with m.If(ends | (status != Status.OK)):
                         m.d.sync += closing.eq(1)
                     with m.Elif(command == Command.RESULTS):
-                        m.d.sync += word.eq(ring.word)
-                        m.d.comb += ring.take.eq(1)
+                        m.d.sync += word.eq(pages.word)
             with m.State("OFFER"):
                 m.d.comb += encoder.i.valid.eq(1)
                 with m.If(in_header & position[0] & (status == Status.OK)):

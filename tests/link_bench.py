@@ -136,11 +136,10 @@ class LinkBench:
         Of a sample; None: there is no network.
     """
 
-    def __init__(self, parameters, *, beats=5, fallback=3000, result_words=256, stall=None,
+    def __init__(self, parameters, *, beats=5, fallback=3000, stall=None,
                  patience=4000):
         self.parameters = parameters
-        self.dut = HostLink(parameters, clock=12_000_000, divisor=104, fallback=fallback,
-                            result_words=result_words)
+        self.dut = HostLink(parameters, clock=12_000_000, divisor=104, fallback=fallback)
         self.host = Host(self.dut, stall=stall, patience=patience)
         self.beats = beats
         self.writes: list[tuple[int, int]] = []

@@ -40,7 +40,7 @@ COMPONENTS = {
     "SlipEncoder": (SlipEncoder, 5),
     "UartReceiver":  (lambda: UartReceiver(4), 20),
     "SpiPeripheral": (SpiPeripheral, 25),
-    "HostLink":   (lambda: HostLink(CORE, clock=1000, divisor=4, result_words=4), None),
+    "HostLink":   (lambda: HostLink(CORE, clock=1000, divisor=4), None),
     "LinkedCore": (lambda: LinkedCore(CORE, clock=1000, divisor=4), None),
 }
 

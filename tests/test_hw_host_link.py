@@ -234,7 +234,7 @@ def test_results_of_wide_cores():
 
 
 def test_results_are_held_back_and_split():
-    """256 words have a place; an answer has 126. What is repeated is the same."""
+    """126 words have a place, as many as an answer has. What is repeated is the same."""
     bench = LinkBench(TINY)
     samples = [[100 * n + neuron for neuron in range(10)] for n in range(60)]
     expected = [word for sample in samples for word in [*sample, 9]]
@@ -242,8 +242,8 @@ def test_results_are_held_back_and_split():
     async def testbench(ctx):
         bench.add_results(*samples, winner=9)
         await ctx.tick().repeat(400)
-        # Of the 24th sample there are places for three membranes.
-        assert bench.taken == 23 * 10 + 3
+        # Of the twelfth sample there are places for five membranes.
+        assert bench.taken == 11 * 10 + 5
         found, number = [], 0
         while len(found) < len(expected):
             number += 1
