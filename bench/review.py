@@ -39,7 +39,7 @@ from hw.parameters import PRESETS, CoreParameters
 from hw.passes import PassWalker
 from hw.program import ProgramReader
 from hw.readout import Readout
-from hw.result_ring import ResultRing
+from hw.result_pages import ResultPages
 from hw.result_words import ResultWords
 from hw.row_queue import RowQueue
 from hw.shapes import FetchLayer, Span
@@ -90,7 +90,7 @@ BLOCKS: dict[type[wiring.Component], Callable[[], wiring.Component]] = {
     SpiPeripheral:  SpiPeripheral,
     SlipDecoder:    SlipDecoder,
     HostLink:       lambda: HostLink(_SHAPE, clock=_CLOCK, divisor=_DIVISOR),
-    ResultRing:     lambda: ResultRing(_SHAPE, 256),
+    ResultPages:    lambda: ResultPages(_SHAPE, 256),
     LineSpeed:      lambda: LineSpeed(_DIVISOR, _CLOCK // 2),
     SlipEncoder:    SlipEncoder,
     TernspikeAXI:   lambda: TernspikeAXI(_SHAPE),
