@@ -1,5 +1,6 @@
 """The device's end of the host link, which ``docs/protocol.md`` describes."""
 import struct
+from typing import Any
 
 from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
@@ -122,6 +123,7 @@ class HostLink(wiring.Component):
             raise ValueError(f"Clock must be in 1..{(1 << 32) - 1}, not {clock!r}")
         self._p = p = parameters
         self._hello = hello(p, clock, divisor)
+        self._crc: Any = CRC32_ISO_HDLC(1).create()          # Any: the stubs lack it
         self._line = LineSpeed(divisor, clock // 2 if fallback is None else fallback)
         self._results = ResultPages(p, _RESULT_WORDS)
         super().__init__({
@@ -134,7 +136,7 @@ class HostLink(wiring.Component):
             "busy":       In(1),
             "frame":      In(InputFrame(p)),
             "core_reset": Out(1),
-            "divisor":    Out(DIVISOR_WIDTH, init=divisor),
+            "divisor":    Out(DIVISOR_WIDTH),
             "line_break": In(1),
         })
 
@@ -144,7 +146,7 @@ class HostLink(wiring.Component):
 
         m.submodules.decoder = decoder = SlipDecoder()
         m.submodules.encoder = encoder = SlipEncoder()
-        m.submodules.crc     = crc     = CRC32_ISO_HDLC(1).create()
+        m.submodules.crc     = crc     = self._crc
         m.submodules.pages   = pages   = self._results
         m.submodules.line    = line    = self._line
         m.submodules.status  = told_status = LinkStatus(_RESULT_WORDS)
@@ -181,8 +183,9 @@ class HostLink(wiring.Component):
             m.d.sync += position.eq(position.init)
 
         # Where the buffer is written, it is not read: synthesis need not give the old byte.
-        m.submodules.buffer = buffer = memory.Memory(shape=8, depth=MAX_FRAME, init=[],
-                                                   attrs={"no_rw_check": 1})
+        attributes: dict = {"no_rw_check": 1, "ram_style": "block"}
+        m.submodules.buffer = buffer = memory.Memory(
+            shape=8, depth=MAX_FRAME, init=[], attrs=attributes)
         buffer_write, buffer_read = buffer.write_port(), buffer.read_port(domain="comb")
         byte = Signal(8, reset_less=True)                    # at the position of the cycle before
         m.d.sync += byte.eq(buffer_read.data)
@@ -191,8 +194,7 @@ class HostLink(wiring.Component):
         half = MAX_FRAME // 2
         rom  = list(self._hello.ljust(half, b"\0"))
         m.submodules.told = told = memory.Memory(
-            shape=8, depth=MAX_FRAME, init=rom[-payload:] + rom[:-payload],
-            attrs={"no_rw_check": 1, "ram_style": "block"})
+            shape=8, depth=MAX_FRAME, init=rom[-payload:] + rom[:-payload], attrs=attributes)
         told_write, told_read = told.write_port(), told.read_port(domain="comb")
         told_byte = Signal(8, reset_less=True)
         m.d.sync += told_byte.eq(told_read.data)

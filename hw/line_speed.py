@@ -38,6 +38,7 @@ class LineSpeed(wiring.Component):
 
     def __init__(self, divisor: int, fallback: int):
         check_divisor(divisor)
+        self._first = divisor
         if not isinstance(fallback, int) or isinstance(fallback, bool):
             raise TypeError(f"Cycles of a trial must be an integer, not {fallback!r}")
         if fallback < 1:
@@ -48,11 +49,14 @@ class LineSpeed(wiring.Component):
             "to":         In(DIVISOR_WIDTH),
             "good":       In(1),
             "line_break": In(1),
-            "divisor":    Out(DIVISOR_WIDTH, init=divisor),
+            "divisor":    Out(DIVISOR_WIDTH),
         })
 
     def elaborate(self, platform):
         m = Module()
+
+        divisor = Signal(DIVISOR_WIDTH, init=self._first)
+        m.d.comb += self.divisor.eq(divisor)
 
         # Counts up to where its highest bit is set, so that no comparison is needed.
         limit = 1 << self._fallback.bit_length()
@@ -65,7 +69,7 @@ class LineSpeed(wiring.Component):
         with m.If(self.good):
             m.d.sync += trial.eq(0)
         with m.If(self.line_break | timer[-1]):
-            m.d.sync += [self.divisor.eq(self.divisor.init), trial.eq(0)]
+            m.d.sync += [divisor.eq(self._first), trial.eq(0)]
         with m.If(self.change):
-            m.d.sync += [self.divisor.eq(self.to), trial.eq(1), timer.eq(timer.init)]
+            m.d.sync += [divisor.eq(self.to), trial.eq(1), timer.eq(timer.init)]
         return m

@@ -62,8 +62,9 @@ class LinkStatus(wiring.Component):
         m = Module()
 
         # A byte is read while the one before it is written.
-        m.submodules.mem = mem = memory.Memory(shape=8, depth=self.round_cycles, init=[],
-                                               attrs={"no_rw_check": 1, "ram_style": "block"})
+        attributes: dict = {"no_rw_check": 1, "ram_style": "block"}
+        m.submodules.mem = mem = memory.Memory(
+            shape=8, depth=self.round_cycles, init=[], attrs=attributes)
         write_port, read_port = mem.write_port(), mem.read_port(domain="comb")
         slot  = Signal.like(self.slot, init=1)               # that is read
         old   = Signal(8, reset_less=True)

@@ -51,7 +51,7 @@ class LinkedCore(wiring.Component):
         super().__init__({
             "i":          In(stream.Signature(8)),
             "o":          Out(stream.Signature(8)),
-            "divisor":    Out(DIVISOR_WIDTH, init=divisor),
+            "divisor":    Out(DIVISOR_WIDTH),
             "line_break": In(1),
             "idle":       Out(1),
         })

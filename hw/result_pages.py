@@ -74,10 +74,11 @@ class ResultPages(wiring.Component):
         winner_width = ceil_log2(p.readout_depth)
         row = data.StructLayout({
             "value": signed(max(p.current_width, winner_width)), "winner": 1})
+        # The page that is read is not written: synthesis need not give the old word.
+        attributes: dict = {"no_rw_check": 1}
         m.submodules.mem = mem = memory.Memory(
-            shape=row, depth=2 << ceil_log2(self._words + 1), init=[], attrs={"no_rw_check": 1})
+            shape=row, depth=2 << ceil_log2(self._words + 1), init=[], attrs=attributes)
         write_port, read_port = mem.write_port(), mem.read_port(domain="comb")
-        # Pages that are read are not written: synthesis need not give the old word.
         read = Signal(row, reset_less=True)
         m.d.sync += read.eq(read_port.data)
 

@@ -47,7 +47,7 @@ class SpiPeripheral(wiring.Component):
     def __init__(self):
         super().__init__({
             "sclk":     In(1),
-            "cs":       In(1, init=1),
+            "cs":       In(1),
             "copi":     In(1),
             "cipo":     Out(1),
             "selected": Out(1),

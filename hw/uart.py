@@ -74,8 +74,8 @@ class UartReceiver(wiring.Component):
         check_divisor(divisor)
         self._break_cycles = BREAK_BITS * divisor + 1
         super().__init__({
-            "rx":         In(1, init=1),
-            "divisor":    In(DIVISOR_WIDTH, init=divisor),
+            "rx":         In(1),
+            "divisor":    In(DIVISOR_WIDTH),
             "o":          Out(stream.Signature(8)),
             "error":      Out(1),
             "overrun":    Out(1),
@@ -96,7 +96,7 @@ class UartReceiver(wiring.Component):
         sample = Signal()
         m.d.comb += sample.eq((timer == self.divisor >> 1) & (left != 0))
         m.d.sync += [timer.eq(timer + 1), before.eq(line)]
-        with m.If((timer == self.divisor) | (left == 0)):
+        with m.If((timer >= self.divisor) | (left == 0)):
             m.d.sync += timer.eq(1)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
@@ -137,7 +137,7 @@ class UartTransmitter(wiring.Component):
         Bytes. One is taken when the one before has been sent, its stop bit included.
     divisor : :py:`In(16)`
         Cycles a bit, at least :data:`MIN_DIVISOR`. It may change while ``i.ready`` is set; if it
-        becomes smaller at another time, the byte may last for 65,536 cycles.
+        does at another time, the byte is spoilt.
     tx : :py:`Out(1)`
         The line.
     """
@@ -149,8 +149,8 @@ class UartTransmitter(wiring.Component):
     def __init__(self):
         super().__init__({
             "i":       In(stream.Signature(8)),
-            "divisor": In(DIVISOR_WIDTH, init=MIN_DIVISOR),
-            "tx":      Out(1, init=1),
+            "divisor": In(DIVISOR_WIDTH),
+            "tx":      Out(1),
         })
 
     def elaborate(self, platform):
@@ -167,7 +167,7 @@ class UartTransmitter(wiring.Component):
         ]
         with m.If(busy):
             m.d.sync += timer.eq(timer + 1)
-            with m.If(timer == self.divisor):
+            with m.If(timer >= self.divisor):
                 m.d.sync += timer.eq(1)
                 with m.If(shift[1:].any()):
                     m.d.sync += shift.eq(shift[1:])

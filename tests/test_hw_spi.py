@@ -16,6 +16,11 @@ class Controller:
     def __init__(self, dut, half):
         self.dut, self.half = dut, half
 
+    async def start(self, ctx):
+        """Deselect, until that is seen."""
+        ctx.set(self.dut.cs, 1)
+        await ctx.tick().repeat(4)
+
     async def select(self, ctx, selected=True):
         ctx.set(self.dut.cs, not selected)
         await ctx.tick().repeat(self.half)
@@ -44,6 +49,7 @@ def test_both_directions(half):
     found = []
 
     async def run(ctx):
+        await controller.start(ctx)
         await controller.select(ctx)
         assert ctx.get(dut.selected)
         for byte in sent:
@@ -71,6 +77,7 @@ def test_a_part_of_a_byte_is_dropped_and_what_went_out_is_sent_again():
     found = []
 
     async def run(ctx):
+        await controller.start(ctx)
         for bits in (1, 3, 7):
             await controller.select(ctx)
             await controller.exchange(ctx, 0xFF, bits)
@@ -98,6 +105,7 @@ def test_a_byte_that_is_not_taken_stays_and_the_next_is_lost():
     lost = []
 
     async def run(ctx):
+        await controller.start(ctx)
         await controller.select(ctx)
         for byte in (0x12, 0x34):
             await controller.exchange(ctx, byte)
