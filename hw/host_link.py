@@ -209,7 +209,6 @@ class HostLink(wiring.Component):
         status   = Signal(Status)
         number   = Signal(8, reset_less=True)                # of the last that was carried out
         known    = Signal()                                  # there was one
-        repeated = Signal()                                  # it is that one again
         acts     = Signal()                                  # second time through the payload
         closing  = Signal()                                  # the CRC of the answer is sent
         dropped  = Signal()                                  # the frame that comes in is
@@ -358,7 +357,6 @@ class HostLink(wiring.Component):
                             m.d.sync += status.eq(Status.BAD_COMMAND)
                 with m.Else():
                     again = known & (byte == number) & (command != Command.BAUD)
-                    m.d.sync += repeated.eq(again)
                     with m.If(again | (status != Status.OK)):
                         m.d.comb += rewind.eq(1)
                         m.next = "LOOK"
