@@ -6,6 +6,7 @@ Written from docs/protocol.md: frames as RFC 1055 has them, with zlib's CRC-32.
 import struct
 import zlib
 from collections import deque
+from typing import Any
 
 from amaranth import *
 
@@ -24,9 +25,9 @@ def frame(command, number, payload=b"", *, version=1) -> bytes:
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
-def encode(unframed: bytes) -> bytes:
+def encode(unframed: bytes | bytearray) -> bytes:
     """Return the bytes of the line that stand for a frame."""
-    escaped = unframed.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc")
+    escaped = bytes(unframed).replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc")
     return b"\xc0" + escaped + b"\xc0"
 
 
@@ -35,7 +36,7 @@ def decode(line: bytes) -> bytes:
     assert line[0] == line[-1] == 0xC0 and 0xC0 not in line[1:-1]
     whole, rest = bytearray(), iter(line[1:-1])
     for byte in rest:
-        whole.append({0xDC: 0xC0, 0xDD: 0xDB}[next(rest, None)] if byte == 0xDB else byte)
+        whole.append({0xDC: 0xC0, 0xDD: 0xDB}[next(rest, -1)] if byte == 0xDB else byte)
     return bytes(whole)
 
 
@@ -87,7 +88,7 @@ class Host:
         ctx.set(o.ready, 1)
         return line or None
 
-    async def hear(self, ctx) -> tuple[int, int, bytes] | None:
+    async def hear(self, ctx) -> Any:
         """Return an answer: status, number, payload; or None if none comes."""
         line = await self.receive(ctx)
         await ctx.tick().repeat(2)

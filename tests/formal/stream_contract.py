@@ -79,7 +79,10 @@ class _Contract(Elaboratable):
             held    = Signal(len(payload), name=f"{name}_held")
             m.d.sync += [stalled.eq(i.valid & ~i.ready), held.eq(payload)]
             with m.If(stalled):
-                m.d.comb += [Assume(i.valid), Assume(payload == held)]
+                m.d.comb += [
+                    Assume(i.valid, f"{name} takes back what it offered"),
+                    Assume(payload == held, f"{name} changes what it offered"),
+                ]
         return m
 
 
