@@ -10,7 +10,7 @@ import random
 import socket
 import struct
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -53,6 +53,7 @@ class Line:
         self._heard: list[Frame | None] = []
         self.model = model
         self._expected = Decoder()
+        self._said: deque[bytes] = deque(maxlen=4)
         self.sequence = 0
 
     def send(self, line: bytes) -> Frame | None:
@@ -64,7 +65,7 @@ class Line:
             If the board does not answer as the model does.
         """
         expected = list(self._expected.feed(self.model.receive(line)))
-        self._socket.sendall(line)
+        self._say(line)
         for answer in expected:
             heard = self._hear()
             if not _same(heard, answer):
@@ -82,7 +83,7 @@ class Line:
         """
         while True:
             self.sequence = (self.sequence + 1) % 256
-            self._socket.sendall(encode(command, self.sequence, payload))
+            self._say(encode(command, self.sequence, payload))
             answer = self._hear()
             if answer is None or answer.sequence != self.sequence:
                 raise Difference(f"{command.name} is answered with {answer}")
@@ -92,12 +93,18 @@ class Line:
             if answer.kind != Status.BUSY:
                 raise Difference(f"{command.name} is refused with {Status(answer.kind).name}")
 
+    def _say(self, line: bytes) -> None:
+        self._said.append(line)
+        self._socket.sendall(line)
+
     def _hear(self) -> Frame | None:
         while not self._heard:
             try:
                 data = self._socket.recv(4096)
             except TimeoutError:
-                raise Difference(f"No answer in {_PATIENCE:g} seconds") from None
+                lines = "; ".join(line.hex(" ") for line in self._said)
+                raise Difference(f"No answer in {_PATIENCE:g} seconds to the last of {lines}"
+                                 ) from None
             if not data:
                 raise Difference("The board is gone")
             self._heard += self._decoder.feed(data)
