@@ -30,6 +30,7 @@ from hw.fire import FireSequencer
 from hw.host_link import HostLink
 from hw.input_loader import InputLoader
 from hw.line_speed import LineSpeed
+from hw.link_status import LinkStatus
 from hw.linked_core import LinkedCore
 from hw.max_pool import MaxPool
 from hw.memory_map import regions
@@ -91,6 +92,7 @@ BLOCKS: dict[type[wiring.Component], Callable[[], wiring.Component]] = {
     SlipDecoder:    SlipDecoder,
     HostLink:       lambda: HostLink(_SHAPE, clock=_CLOCK, divisor=_DIVISOR),
     ResultPages:    lambda: ResultPages(_SHAPE, 256),
+    LinkStatus:     lambda: LinkStatus(126),
     LineSpeed:      lambda: LineSpeed(_DIVISOR, _CLOCK // 2),
     SlipEncoder:    SlipEncoder,
     TernspikeAXI:   lambda: TernspikeAXI(_SHAPE),

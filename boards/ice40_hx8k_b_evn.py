@@ -15,5 +15,5 @@ BOARD = Board(
          "block_membranes=false",
     clock=30_000_000,
     device=("--hx8k", "--package", "ct256"),
-    led=("led", ""), loader=("--board", "ice40_generic"),
+    block_rams=32, led=("led", ""), loader=("--board", "ice40_generic"),
     notes="Serial line: the second of its two USB ports.")

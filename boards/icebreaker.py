@@ -14,6 +14,6 @@ BOARD = Board(
     core="tiny,lanes=4,queue_depth=8,step_width=5,spike_depth=512",
     clock=24_000_000,
     device=("--up5k", "--package", "sg48"),
-    led=("led_g", ""), loader=("--board", "ice40_generic"),
+    block_rams=30, led=("led_g", ""), loader=("--board", "ice40_generic"),
     pll_pad=True, initial_weights=False,
     notes="Serial line: the second of its two USB ports.")

@@ -26,6 +26,6 @@ BOARD = Board(
     family=Gowin(family="gw2a", chip="GW2A-18C", vco=(500_000_000, 1_250_000_000)),
     core="small,weight_depth=512,gain_depth=512", clock=54_000_000,
     device=("--device", "GW2AR-LV18QN88C8/I7"),
-    led=("led", ""), loader=("--board", "tangnano20k"),
+    block_rams=46, led=("led", ""), loader=("--board", "tangnano20k"),
     pack_options=("--sspi_as_gpio", "--mspi_as_gpio"),
     notes="Serial line: the second of its two USB ports.")

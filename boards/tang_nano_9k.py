@@ -12,7 +12,7 @@ BOARD = Board(
     family=Gowin(family="gw1n", chip="GW1N-9C", vco=(400_000_000, 1_200_000_000)),
     core="tiny,weight_depth=2048,gain_depth=1024,spike_depth=512", clock=54_000_000,
     device=("--device", "GW1NR-LV9QN88PC6/I5"),
-    led=("led", ""), loader=("--board", "tangnano9k"),
+    block_rams=26, led=("led", ""), loader=("--board", "tangnano9k"),
     # The flash's pins are pins like others once the chip is configured.
     pack_options=("--sspi_as_gpio", "--mspi_as_gpio"),
     notes="Serial line: the second of its two USB ports.")

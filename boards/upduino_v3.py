@@ -24,7 +24,7 @@ BOARD = Board(
     core="tiny,lanes=4,queue_depth=8,step_width=5,spike_depth=512",
     clock=24_000_000,
     device=("--up5k", "--package", "sg48"),
-    led=("rgb_led", "g"), loader=("--board", "ice40_generic", "--cable", "ft232"),
+    block_rams=30, led=("rgb_led", "g"), loader=("--board", "ice40_generic", "--cable", "ft232"),
     initial_weights=False,
     notes="Close the jumper OSC (12 MHz to pin 20). Serial line: an adapter of 3.3 V on pins 28 "
           "(to the board) and 38.")

