@@ -8,7 +8,8 @@ __all__ = ["BOARD"]
 
 BOARD = Board(
     name="orangecrab", title="OrangeCrab r0.2 25F", chip="LFE5U-25F-8MG285",
-    platform=OrangeCrabR0_2_25FPlatform, family=ECP5(), core="small,gain_depth=512", clock=80_000_000,
+    platform=OrangeCrabR0_2_25FPlatform, family=ECP5(),
+    core="small,gain_depth=512", clock=80_000_000,
     device=("--25k", "--package", "CSFBGA285", "--speed", "8"),
     block_rams=56, led=("rgb_led", "g"), loader=("--board", "orangeCrab"),
     # Its boot loader reads the flash at this speed.
