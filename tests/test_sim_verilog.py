@@ -42,7 +42,8 @@ def test_ports(core):
     assert ports == {
         "config__payload", "config__valid", "config__ready", "i__payload", "i__valid", "i__ready",
         "w__payload", "w__valid", "w__ready",
-        "o__payload", "o__valid", "o__ready", "idle", "busy", "frame", "trace__payload", "trace__valid"}
+        "o__payload", "o__valid", "o__ready", "idle", "busy", "frame",
+        "trace__payload", "trace__valid"}
     header = re.search(r"module core\((.*?)\);", core)
     assert header is not None and set(header[1].split(", ")) == ports | {"clk", "rst"}
 
