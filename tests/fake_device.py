@@ -116,9 +116,12 @@ class FakeDevice:
         frame, bad, rest = bytearray(), False, iter(escaped)
         for byte in rest:
             if byte == 0xDB:
-                byte = {0xDC: 0xC0, 0xDD: 0xDB}.get(next(rest, -1))
-                bad |= byte is None
-            frame.append(byte or 0)
+                after = next(rest, None)
+                bad |= after not in (0xDC, 0xDD)
+                if after is None:                      # right before the end it stands for nothing
+                    break
+                byte = {0xDC: 0xC0, 0xDD: 0xDB}.get(after, after)
+            frame.append(byte)
         if len(frame) < 6:
             return None
         sequence, payload = frame[1], bytes(frame[2:-4])
@@ -132,7 +135,7 @@ class FakeDevice:
             command = frame[0] & 15
             self.tick()
             if (self._last is not None and self._last[0] == sequence
-                    and command not in (HELLO, STATUS)):
+                    and command not in (HELLO, STATUS, BAUD)):
                 status, answer = OK, self._last[1]
             else:
                 status, answer = self._carry_out(command, payload)
