@@ -43,6 +43,7 @@ from hw.readout import Readout
 from hw.result_pages import ResultPages
 from hw.result_words import ResultWords
 from hw.row_queue import RowQueue
+from hw.serial_core import SerialCore
 from hw.shapes import FetchLayer, Span
 from hw.slip import SlipDecoder, SlipEncoder
 from hw.spans import SpanWalker
@@ -85,6 +86,7 @@ BLOCKS: dict[type[wiring.Component], Callable[[], wiring.Component]] = {
     MaxPool:        lambda: MaxPool(_SHAPE),
     Readout:        lambda: Readout(_SHAPE),
     ConfigurableMemory: lambda: ConfigurableMemory(regions(_SHAPE)["gains"]),
+    SerialCore:     lambda: SerialCore(_SHAPE, clock=_CLOCK, divisor=_DIVISOR),
     LinkedCore:     lambda: LinkedCore(_SHAPE, clock=_CLOCK, divisor=_DIVISOR),
     UartReceiver:   lambda: UartReceiver(_DIVISOR),
     UartTransmitter: UartTransmitter,

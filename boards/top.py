@@ -1,14 +1,13 @@
-"""What is on every board: a linked core, its serial line, and an LED."""
+"""What is on every board: a core on a serial line, and an LED."""
 from amaranth import *
-from amaranth.lib import io, wiring
+from amaranth.lib import io
 
 from boards.board import Board
 from boards.pll import PllSetting
 from boards.reset import StartReset
 from hw.core import Core
-from hw.linked_core import LinkedCore
 from hw.parameters import CoreParameters
-from hw.uart import UartReceiver, UartTransmitter
+from hw.serial_core import SerialCore
 
 __all__ = ["Top", "BAUD", "CLOCK_NET"]
 
@@ -20,13 +19,13 @@ CLOCK_NET = "clk"
 
 
 class Top(Elaboratable):
-    """A linked core between the serial line's pins.
+    """A core between the serial line's pins.
 
     ::
 
         pin clk -> PLL -> StartReset
-        pin rx  -> UartReceiver -> LinkedCore -> UartTransmitter -> pin tx
-                                       idle -> pin led
+        pin rx  -> SerialCore -> pin tx
+                       idle   -> pin led
 
     Parameters
     ----------
@@ -72,19 +71,11 @@ class Top(Elaboratable):
         m.submodules.tx_pin  = tx_pin  = io.Buffer(io.Direction.Output, uart.tx)
         m.submodules.led_pin = led_pin = io.Buffer(io.Direction.Output, led)
 
-        divisor = round(clock / BAUD)
-        m.submodules.link = link = LinkedCore(
-            self._parameters, clock=clock, divisor=divisor, image=self._image)
-        m.submodules.receiver = receiver = UartReceiver(divisor)
-        m.submodules.transmitter = transmitter = UartTransmitter()
-        wiring.connect(m, receiver.o, link.i)
-        wiring.connect(m, link.o, transmitter.i)
+        m.submodules.core = core = SerialCore(
+            self._parameters, clock=clock, divisor=round(clock / BAUD), image=self._image)
         m.d.comb += [
-            receiver.divisor.eq(link.divisor),
-            transmitter.divisor.eq(link.divisor),
-            receiver.rx.eq(rx_pin.i),
-            tx_pin.o.eq(transmitter.tx),
-            link.line_break.eq(receiver.line_break),
-            led_pin.o.eq(link.idle),
+            core.rx.eq(rx_pin.i),
+            tx_pin.o.eq(core.tx),
+            led_pin.o.eq(core.idle),
         ]
         return m

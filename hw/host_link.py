@@ -17,7 +17,7 @@ from hw.protocol import MAGIC, MAX_FRAME, OVERHEAD, VERSION, Command, Status
 from hw.result_pages import ResultPages
 from hw.shapes import ConfigWrite, InputFrame, ReadoutBeat
 from hw.slip import SlipDecoder, SlipEncoder
-from hw.uart import DIVISOR_WIDTH, MIN_DIVISOR
+from hw.uart import DIVISOR_WIDTH, MIN_DIVISOR, check_divisor
 
 __all__ = ["HostLink", "hello"]
 
@@ -121,11 +121,11 @@ class HostLink(wiring.Component):
             raise TypeError(f"Clock must be an integer, not {clock!r}")
         if not 0 < clock < 1 << 32:
             raise ValueError(f"Clock must be in 1..{(1 << 32) - 1}, not {clock!r}")
+        check_divisor(divisor)
         self._p = p = parameters
         self._hello = hello(p, clock, divisor)
-        self._crc: Any = CRC32_ISO_HDLC(1).create()          # Any: the stubs lack it
-        self._line = LineSpeed(divisor, clock // 2 if fallback is None else fallback)
-        self._results = ResultPages(p, _RESULT_WORDS)
+        self._divisor  = divisor
+        self._fallback = clock // 2 if fallback is None else fallback
         super().__init__({
             "i":          In(stream.Signature(8)),
             "o":          Out(stream.Signature(8)),
@@ -146,10 +146,11 @@ class HostLink(wiring.Component):
 
         m.submodules.decoder = decoder = SlipDecoder()
         m.submodules.encoder = encoder = SlipEncoder()
-        m.submodules.crc     = crc     = self._crc
-        m.submodules.pages   = pages   = self._results
-        m.submodules.line    = line    = self._line
+        m.submodules.pages   = pages   = ResultPages(p, _RESULT_WORDS)
+        m.submodules.line    = line    = LineSpeed(self._divisor, self._fallback)
         m.submodules.status  = told_status = LinkStatus(_RESULT_WORDS)
+        crc: Any = CRC32_ISO_HDLC(1).create()                # Any: the stubs lack it
+        m.submodules.crc = crc
         wiring.connect(m, wiring.flipped(self.i), decoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.results), pages.i)

@@ -46,8 +46,10 @@ class LinkedCore(wiring.Component):
     idle: Signal
 
     def __init__(self, parameters: CoreParameters, *, clock: int, divisor: int, image=None):
-        self._core = Core(parameters, image=image)
-        self._link = HostLink(parameters, clock=clock, divisor=divisor)
+        self._parameters = parameters
+        self._clock      = clock
+        self._divisor    = divisor
+        self._image      = image
         super().__init__({
             "i":          In(stream.Signature(8)),
             "o":          Out(stream.Signature(8)),
@@ -58,9 +60,10 @@ class LinkedCore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        core = self._core
+        core = Core(self._parameters, image=self._image)
 
-        m.submodules.link = link = self._link
+        m.submodules.link = link = HostLink(
+            self._parameters, clock=self._clock, divisor=self._divisor)
         m.submodules.core = ResetInserter(link.core_reset)(core)
         wiring.connect(m, wiring.flipped(self.i), link.i)
         wiring.connect(m, link.o, wiring.flipped(self.o))

@@ -139,16 +139,16 @@ class NeuronArray(wiring.Component):
         # register behind it.
         def parameter(name, stage):
             region = regions(p)[name]
-            first, lanes = shared(name, stage), group[stage]
+            first = shared(name, stage)
             m.submodules[name] = memory = ConfigurableMemory(
                 region, init=self._image.get(name, ()),
                 shared_port=p.single_port and name == "gains")
             word = Signal(data.ArrayLayout(region.chunk_width, region.chunks), name=f"{name}_word",
                           reset_less=True)
             # A pass's first row is a multiple of its number of rows.
+            aligned = p.tile_groups & p.tile_groups - 1 == 0
             m.d.comb += [
-                memory.address.eq(first | lanes if p.tile_groups & p.tile_groups - 1 == 0 else
-                                  first + lanes),
+                memory.address.eq(first | group[stage] if aligned else first + group[stage]),
                 memory.write.eq(self.write),
                 memory.write_en.eq(self.write_en),
             ]
