@@ -15,7 +15,7 @@ TERNSPIKE := $(BIN)/python -m ternspike
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types bench mnist fashion maps bundling place boards \
-        campaign fuzz clean need-data
+        pins campaign fuzz clean need-data
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,7 +91,7 @@ build/maps/%.json: build/maps/%.safetensors
 	$(TERNSPIKE) simulate $< --data '$(DATA)' --core $(or $(CORE_$*),medium) --jobs $(JOBS) \
 	    --seed $(SEED) $(SAMPLES_$*:%=--samples %) --report $(@:.json=.html) --json $@
 
-.PRECIOUS: build/maps/%.safetensors
+.PRECIOUS: build/maps/%.safetensors build/pins/%.safetensors
 
 BUNDLED := mnist-conv-t4 mnist-residual-add2
 
@@ -100,6 +100,21 @@ bundling: $(BUNDLED:%=build/bundling/%.json)  ## What bundling over time saves t
 build/bundling/%.json: build/maps/%.safetensors
 	mkdir -p $(@D)
 	$(TERNSPIKE) bundle $< --data '$(DATA)' --seed $(SEED) --json $@
+
+# The core of the smallest board with its largest network, and that of the largest with a
+# convolutional one.
+pins: build/pins/mnist.safetensors build/pins/digits.safetensors build/maps/mnist-conv.safetensors  ## Load networks into simulated boards, one after another.
+	$(BIN)/python -m bench.pins --board icebreaker --data '$(DATA)' --seed $(SEED) \
+	    build/pins/mnist.safetensors build/pins/digits.safetensors
+	$(BIN)/python -m bench.pins --board ulx3s --data '$(DATA)' --seed $(SEED) \
+	    build/maps/mnist-conv.safetensors build/pins/digits.safetensors
+
+build/pins/mnist.safetensors: ARCH := 784-128-10
+build/pins/digits.safetensors: ARCH := 64-128-10
+build/pins/%.safetensors: | $(STAMP) need-data
+	mkdir -p $(@D)
+	OMP_NUM_THREADS=$(JOBS) $(TERNSPIKE) train --dataset $* --data '$(DATA)' --arch $(ARCH) \
+	    --seed $(SEED) -o $@
 
 need-data:
 	@test -n '$(DATA)' || { echo 'Say where the data sets are: make mnist DATA=folder' >&2; exit 1; }

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ablation, explore, levels, peers, pruning
+from bench import ablation, explore, levels, peers, pins, pruning
 from bench.tables import Table, markdown, replace_sections, write_text
+from boards.catalogue import BOARDS
 
-__all__ = ["main", "bundling_table", "maps_table", "network_table", "place_table", "sections"]
+__all__ = ["main", "boards_table", "bundling_table", "maps_table", "network_table", "place_table",
+           "sections"]
 
 #: Reports of whole networks: folder under ``build/`` and the target that makes it.
 _REPORTS = {"demo": "make demo", "mnist": "make mnist", "fashion": "make fashion"}
@@ -84,6 +86,24 @@ def maps_table(reports: dict[str, dict]) -> Table:
                   "with memory, nJ"), [line(*each) for each in reports.items()])
 
 
+def boards_table(built: list[dict]) -> Table:
+    """Return the table of bitstreams, one a line, from what ``ternspike build`` wrote."""
+    def used(board: dict, site: str) -> str:
+        count = board["used"].get(site)
+        return "-" if count is None else f"{count['used']:,} of {count['available']:,}"
+
+    def line(board: dict) -> tuple[str, ...]:
+        clock = min(board["clocks"], key=lambda clock: clock["margin"])
+        return (board["board"], board["chip"], board["core"]["name"],
+                *(used(board, site) for site in ("LUT", "FF", "BRAM", "DSP", "SPRAM")),
+                f"{clock['wanted']:.1f}", f"{clock['achieved']:.1f}", f"{clock['margin']:+.0%}",
+                str(board["seed"]))
+
+    return Table(("board", "chip", "core", "LUT", "FF", "block RAM", "DSP", "SPRAM",
+                  "wanted, MHz", "achieved, MHz", "margin", "seed"),
+                 [line(board) for board in built])
+
+
 def bundling_table(found: dict) -> Table:
     """Return the table of ways to bundle a network's spikes over time."""
     def line(row: dict) -> tuple[str, ...]:
@@ -112,6 +132,19 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
         made["place"] = markdown(place_table(json.loads(area_file.read_text())))
     else:
         missing.append("areas and clocks: make place")
+
+    built = [json.loads(file.read_text()) for name in BOARDS
+             if (file := build / "boards" / name / f"{name}.json").exists()]
+    if built:
+        made["boards"] = markdown(boards_table(built))
+    else:
+        missing.append("bitstreams: make boards")
+    if loaded := [json.loads(file.read_text())
+                  for file in sorted((build / "bench").glob("pins-*.json"))]:
+        made["pins"] = "\n".join(f"{each['board']}, core `{each['core']}`:\n\n"
+                                 f"{markdown(pins.table(each))}" for each in loaded)
+    else:
+        missing.append("networks over the link: make pins")
 
     peers_file = build / "bench" / "peers.json"
     if peers_file.exists():

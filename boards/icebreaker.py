@@ -11,7 +11,7 @@ BOARD = Board(
     platform=ICEBreakerPlatform, family=ICE40(ultra_plus=True),
     # With the link, tiny takes 98 % of the chip, for which nextpnr finds no placement. Half the
     # lanes and shorter queues leave a tenth of it; all numbers stay as wide as in tiny.
-    core="tiny,lanes=4,queue_depth=8,step_width=5,spike_depth=512",
+    core="tiny,lanes=4,queue_depth=8,step_width=5",
     clock=24_000_000,
     device=("--up5k", "--package", "sg48"),
     block_rams=30, led=("led_g", ""), loader=("--board", "ice40_generic"),

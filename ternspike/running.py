@@ -37,7 +37,7 @@ class Measured:
     load_seconds, run_seconds
         What loading the network took, and running the samples.
     sent, received
-        Bytes to the device and from it, from the opening of the port on.
+        Bytes to the device and from it, for both.
     """
 
     inference: Inference
@@ -93,13 +93,14 @@ def measure(device: Device, network: IntegerNetwork, samples: Samples,
     DeviceError
         If the device does not do what it should.
     """
+    before = device.traffic
     begun = time.monotonic()
     device.load(network, progress=lambda *words: progress("Load the network", *words))
     loaded = time.monotonic()
     inference = device.infer(
         samples.inputs, progress=lambda done: progress("Run the samples", done, len(samples)))
     ended = time.monotonic()
-    sent, received = device.traffic
+    sent, received = np.subtract(device.traffic, before).tolist()
     from model.golden import execute
 
     golden = execute(network, samples.inputs, record=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import ablation, campaign, explore, levels, peers, pruning, results
+from bench import ablation, campaign, explore, levels, peers, pins, pruning, results
 from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
 from bench.curves import Chart, Curve, curve_chart
@@ -274,6 +274,46 @@ def test_results_takes_what_is_there(tmp_path, capsys):
         assert command in printed
 
 
+def test_boards_reach_the_results(tmp_path):
+    """Those that are built, from the smallest chip on; a clock with its margin."""
+    for name, achieved in (("ulx3s", 88.0), ("icebreaker", 30.0)):
+        (tmp_path / "boards" / name).mkdir(parents=True)
+        (tmp_path / "boards" / name / f"{name}.json").write_text(json.dumps({
+            "board": name, "chip": "a chip", "core": {"name": "a core"}, "seed": 3,
+            "used": {"LUT": {"used": 4000, "available": 5280}},
+            "clocks": [{"name": "spare", "wanted": 1.0, "achieved": 9.0, "margin": 8.0},
+                       {"name": "clk", "wanted": 80.0, "achieved": achieved,
+                        "margin": achieved / 80 - 1}]}))
+    made, missing = results.sections(tmp_path)
+    rows = made["boards"].splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == ["icebreaker", "ulx3s"]
+    assert rows[1] == ("| ulx3s | a chip | a core | 4,000 of 5,280 | - | - | - | - | 80.0 | 88.0 "
+                       "| +10% | 3 |")
+    assert not any("make boards" in line for line in missing)
+
+
+def test_pins_reach_the_results(tmp_path):
+    (tmp_path / "bench").mkdir()
+    row = {"dataset": "digits", "arch": "64-128-10", "timesteps": 4, "samples": 100,
+           "accuracy": {"device": 0.5}, "mismatches": 2, "compared": 1100,
+           "cycles": {"mean": 3861.04}, "bytes": {"sent": 33648, "received": 5719}}
+    (tmp_path / "bench" / "pins-icebreaker.json").write_text(json.dumps(
+        {"board": "icebreaker", "core": "tiny,lanes=4", "rows": [row]}))
+    made, _ = results.sections(tmp_path)
+    assert "icebreaker, core `tiny,lanes=4`" in made["pins"]
+    assert ("| digits 64-128-10, T = 4 | 100 | 50.00 % | 2 of 1,100 | 3,861.0 | 33,648 | 5,719 |"
+            in made["pins"])
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["--board", "none", "a.safetensors"], "Unknown board 'none'"),
+    (["--board", "icebreaker", str(MISSING)], "no such network"),
+])
+def test_pins_says_what_is_wrong(arguments, expected, capsys):
+    assert pins.main(arguments) == 1
+    assert expected in capsys.readouterr().err
+
+
 def test_results_says_what_is_wrong(tmp_path, capsys):
     assert results.main(["--build", str(tmp_path), "--output", str(tmp_path / "none.md")]) == 1
     assert "none.md" in capsys.readouterr().err
@@ -283,7 +323,7 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
     made, missing = results.sections(tmp_path)
-    assert set(made) == {"peers"} and len(missing) == 10
+    assert set(made) == {"peers"} and len(missing) == 12
     assert "tinyODIN" in made["peers"]
     assert (tmp_path / "bench" / "peers.svg").exists()
 
