@@ -36,7 +36,7 @@ demo: $(STAMP)  ## Train on real digits, run the RTL on the test set, write the 
 
 test: export OMP_NUM_THREADS = 1
 test: $(STAMP)  ## Run all tests.
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(STAMP)  ## Check the style.
 	$(BIN)/ruff check .

