@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from model.architecture import Architecture, ArchitectureError, parse
 from model.calibrate import CalibrationSettings
+from model.convert import ConversionSettings
 from model.data import Coding, Dataset
 from model.fold import FoldSettings
 from model.losses import LossSettings
-from model.network import MAX_LEVELS, Merge, Readout
+from model.network import MAX_LEVELS, Merge, Readout, Reset
 from model.neuron import NeuronSettings
 from model.prune import PruningSettings
 from model.quantise import QuantiserSettings, WeightSettings
@@ -67,6 +68,10 @@ class Recipe:
     coding, readout, readout_leak, neuron, quantiser, calibration, loss, fold
         See the classes. Both networks have the same neurons and the same loss, to which the
         calibration adds what the teacher teaches.
+    conversion : ConversionSettings, optional
+        The full-precision network is an ANN, trained as `teacher` says, and then converted; not
+        given: it is trained spiking. For neurons without leak, with a soft reset and spikes from 0,
+        in layers that see one layer each.
     teacher_timesteps : int, optional
         Steps of the full-precision network, a multiple of `timesteps`, with static inputs; as many
         if not given.
@@ -96,6 +101,7 @@ class Recipe:
     quantiser: WeightSettings = QuantiserSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     loss: LossSettings = LossSettings()
+    conversion: ConversionSettings | None = None
     teacher_timesteps: int | None = None
     fold: FoldSettings = field(default_factory=FoldSettings)
     batch: int = 256
@@ -126,6 +132,8 @@ class Recipe:
         if steps != self.timesteps and self.coding is not Coding.STATIC:
             raise RecipeError(f"A teacher of {steps} steps and a student of {self.timesteps} can't "
                               f"share {self.coding.value} inputs, only static ones")
+        if self.conversion is not None:
+            self._check_conversion()
         if self.batch < 2:
             raise RecipeError(f"Batch must be at least 2, not {self.batch!r}")
         if self.shift < 0:
@@ -140,6 +148,17 @@ class Recipe:
     def steps_of_teacher(self) -> int:
         """Steps of the full-precision network."""
         return self.timesteps if self.teacher_timesteps is None else self.teacher_timesteps
+
+    def _check_conversion(self) -> None:
+        """Raise `RecipeError` unless the rates of the neurons are those of an ANN."""
+        neuron = self.neuron
+        if neuron.leak or neuron.learn_leak or neuron.signed or neuron.reset is not Reset.SOFT:
+            raise RecipeError("A conversion needs neurons without leak, with a soft reset and "
+                              "spikes from 0: only their rates are those of an ANN")
+        for number, layer in enumerate(self.architecture.layers):
+            if len(layer.sources) > 1:
+                raise RecipeError(f"Architecture {self.arch} can't be converted: layer {number} "
+                                  f"sees layers {layer.sources}, whose rates have a scale each")
 
     def check(self, dataset: Dataset) -> None:
         """Raise `RecipeError` unless the recipe fits the data set."""

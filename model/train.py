@@ -1,5 +1,7 @@
 """Training: full-precision network, ternary twin, integer network.
 
+The full-precision network is trained spiking, or as an ANN that is then converted.
+
 `train` carries out a recipe. It writes no file and uses no global random state: a seed gives the
 same result again on the same machine with the same number of threads.
 """
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from model.convert import ConversionSettings, balance, make_analog, make_spiking
 from model.data import Coding, Dataset, encode
 from model.fold import FoldError, FoldReport, RoundingCost, fold, rounding_cost
 from model.layers import SpikingNetwork, as_inputs
@@ -24,11 +27,11 @@ from model.losses import training_loss
 from model.network import IntegerNetwork
 from model.prune import PruningSettings, prune
 from model.quantise import QuantiserSettings, WeightSettings, describe
-from model.recipes import Recipe, Schedule
+from model.recipes import Recipe, RecipeError, Schedule
 from model.shrink import shrink
 
-__all__ = ["Progress", "TrainingResult", "fit", "predict", "prune_further", "train",
-           "train_models"]
+__all__ = ["Progress", "TrainingResult", "convert", "fit", "predict", "prune_further", "train",
+           "train_ann", "train_models"]
 
 #: Makes, of a stage and its epochs, what `fit` calls after each epoch.
 _Reporter = Callable[[str, int], Callable[[int, float], None]]
@@ -41,7 +44,7 @@ EVALUATION_BATCH = 2000
 class Progress:
     """Where a training is; given to the progress callback after every epoch."""
 
-    stage: str          #: "float", "ternary", "pruned weights" or "pruned neurons"
+    stage: str          #: "float", "ANN", "converted", "ternary", "pruned weights" or "... neurons"
     epoch: int          #: epochs done in this stage
     epochs: int
     loss: float         #: mean training loss of the epoch
@@ -210,6 +213,45 @@ def prune_further(result: TrainingResult, dataset: Dataset, settings: PruningSet
         return _folded(recipe, dataset, result.seed, result.float_model, student)
 
 
+def train_ann(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
+              progress: Callable[[Progress], None] | None = None) -> SpikingNetwork:
+    """Train the ANN of a recipe with a conversion.
+
+    Parameters, and the ANN of a seed, are those of `train`.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe does not fit the data set, or has no conversion.
+    """
+    recipe.check(dataset)
+    with _threads(threads):
+        return _train_ann(recipe, dataset, _seeds(seed), _reporter(progress))
+
+
+def convert(ann: SpikingNetwork, recipe: Recipe, dataset: Dataset, *, seed: int = 1,
+            threads: int = 1, progress: Callable[[Progress], None] | None = None,
+            ) -> SpikingNetwork:
+    """Return an ANN as the full-precision spiking network of a recipe; it stays as it is.
+
+    Parameters
+    ----------
+    ann : SpikingNetwork
+        As `train_ann` returns it, for a recipe of the same architecture, neurons and activation.
+    dataset, seed, threads, progress
+        As of `train`.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe has no conversion.
+    ConversionError
+        If the activations of a layer can't be balanced.
+    """
+    with _threads(threads):
+        return _convert(ann, recipe, dataset, _seeds(seed), _reporter(progress))
+
+
 def train_models(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
                  progress: Callable[[Progress], None] | None = None,
                  ) -> tuple[SpikingNetwork, SpikingNetwork]:
@@ -277,22 +319,74 @@ def _prune(student: SpikingNetwork, dataset: Dataset, recipe: Recipe, number: in
 def _train_models(recipe: Recipe, dataset: Dataset, seed: int,
                   report: _Reporter) -> tuple[SpikingNetwork, SpikingNetwork]:
     """Train teacher and student."""
-    def build(steps: int, quantiser: WeightSettings | None, seed: int) -> SpikingNetwork:
-        return SpikingNetwork(recipe.architecture, steps, neuron=recipe.neuron,
-                              quantiser=quantiser, readout=recipe.readout,
-                              readout_leak=recipe.readout_leak, seed=seed)
-
-    # One seed drives independent streams: initial weights and batches of either network.
-    seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
-    teacher = build(recipe.steps_of_teacher, None, seeds[0])
-    fit(teacher, dataset, recipe, recipe.teacher, seed=seeds[1],
-        progress=report("float", recipe.teacher.epochs))
-    student = build(recipe.timesteps, recipe.quantiser, seeds[2])
+    seeds = _seeds(seed)
+    if recipe.conversion is None:
+        teacher = _network(recipe, recipe.steps_of_teacher, None, seeds[0])
+        fit(teacher, dataset, recipe, recipe.teacher, seed=seeds[1],
+            progress=report("float", recipe.teacher.epochs))
+    else:
+        teacher = _convert(_train_ann(recipe, dataset, seeds, report), recipe, dataset, seeds,
+                           report)
+    student = _network(recipe, recipe.timesteps, recipe.quantiser, seeds[2])
     if recipe.calibration.warm_start:
         student.warm_start(teacher)
     fit(student, dataset, recipe, recipe.student, seed=seeds[3], teacher=teacher,
         progress=report("ternary", recipe.student.epochs))
     return teacher, student
+
+
+def _train_ann(recipe: Recipe, dataset: Dataset, seeds: list[int],
+               report: _Reporter) -> SpikingNetwork:
+    """Train the ANN that is to be converted."""
+    settings = _conversion(recipe)
+    # Of a static input an ANN makes the same at each step.
+    steps = 1 if recipe.coding is Coding.STATIC else recipe.timesteps
+    ann = _network(recipe, steps, None, seeds[0])
+    make_analog(ann, settings)
+    fit(ann, dataset, recipe, recipe.teacher, seed=seeds[1],
+        progress=report("ANN", recipe.teacher.epochs))
+    return ann
+
+
+def _convert(ann: SpikingNetwork, recipe: Recipe, dataset: Dataset, seeds: list[int],
+             report: _Reporter) -> SpikingNetwork:
+    """Make the layers of a copy spiking, first to last, with training after each."""
+    settings, network = _conversion(recipe), copy.deepcopy(ann)
+    network.timesteps = recipe.steps_of_teacher
+    layers = len(network.hidden)
+    progress = report("converted", layers * settings.epochs)
+    inputs = encode(_spread(dataset.train_x, settings.samples), recipe.coding, recipe.timesteps)
+    streams = np.random.SeedSequence(seeds[1]).generate_state(layers)
+    for number, stream in enumerate(streams):
+        def tell(epoch: int, loss: float, before: int = number * settings.epochs) -> None:
+            progress(before + epoch, loss)
+
+        balance(network, inputs, settings.percentile)
+        make_spiking(network, number, recipe.neuron)
+        if settings.epochs:
+            schedule = Schedule(settings.epochs, recipe.teacher.rate * settings.rate,
+                                recipe.teacher.decay)
+            fit(network, dataset, recipe, schedule, seed=int(stream), progress=tell)
+    return network.eval()
+
+
+def _conversion(recipe: Recipe) -> ConversionSettings:
+    """Return the settings of a recipe's conversion."""
+    if recipe.conversion is None:
+        raise RecipeError("The recipe has no conversion")
+    return recipe.conversion
+
+
+def _network(recipe: Recipe, steps: int, quantiser: WeightSettings | None,
+             seed: int) -> SpikingNetwork:
+    """Return a network of a recipe that is not trained."""
+    return SpikingNetwork(recipe.architecture, steps, neuron=recipe.neuron, quantiser=quantiser,
+                          readout=recipe.readout, readout_leak=recipe.readout_leak, seed=seed)
+
+
+def _seeds(seed: int) -> list[int]:
+    """Return the seeds of independent streams: initial weights and batches of either network."""
+    return [int(each) for each in np.random.SeedSequence(seed).generate_state(4)]
 
 
 def _reporter(progress: Callable[[Progress], None] | None) -> _Reporter:
