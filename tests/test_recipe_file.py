@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from model.calibrate import Layers
+from model.convert import Activation, ConversionSettings
 from model.losses import Task
 from model.network import Reset
 from model.prune import PruningSettings
@@ -85,6 +86,15 @@ def test_settings_of_another_kind_start_anew():
     assert changed(four, {}, "here") == four
 
 
+def test_a_conversion(tmp_path):
+    assert RECIPES["digits"].conversion is None
+    for text, conversion in (("", ConversionSettings()),
+                             ("activation = 'clip-floor'\nlevels = 4",
+                              ConversionSettings(Activation.CLIP_FLOOR, levels=4)),
+                             ("percentile = 100", ConversionSettings(percentile=100.0))):
+        assert read(tmp_path, f"base = 'digits'\n[conversion]\n{text}").conversion == conversion
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("timesteps =", "my.toml: Invalid value"),
     ("base = 'dance'", "my.toml: unknown base 'dance'; known: digits, mnist"),
@@ -103,6 +113,10 @@ def test_settings_of_another_kind_start_anew():
     ("base = 'mnist'\nreadout_leak = 1", "readout_leak must be an array, not 1"),
     ("base = 'mnist'\nreadout_leak = [1.5]", r"readout_leak\[0\] must be a whole number, not 1.5"),
     ("base = 'mnist'\n[loss]\nbudget = -1", "my.toml: loss: Loss's budget must be positive"),
+    ("base = 'mnist'\n[conversion]\nactivation = 'tanh'",
+     "conversion: activation must be one of relu, clip-floor, not 'tanh'"),
+    ("base = 'mnist'\n[conversion]\nlevels = 0", "Conversion's levels must be at least 1, not 0"),
+    ("base = 'mnist'\n[conversion]\n[neuron]\nleak = [3]", "my.toml: A conversion needs neurons"),
     ("base = 'mnist'\nbatch = 1", "my.toml: Batch must be at least 2, not 1"),
 ])
 def test_what_is_no_recipe(tmp_path, text, message):
@@ -118,8 +132,10 @@ def test_what_is_no_text(tmp_path):
 
 def test_the_document_tells_a_recipe(tmp_path):
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    recipe = read(tmp_path, text.partition("```toml\n")[2].partition("```")[0])
-    assert recipe.steps_of_teacher == 8 and recipe.neuron.learn_leak
+    first, converted = (read(tmp_path, block.partition("```")[0])
+                            for block in text.split("```toml\n")[1:3])
+    assert first.steps_of_teacher == 8 and first.neuron.learn_leak
+    assert converted.conversion == ConversionSettings()
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
