@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ablation, explore, levels, peers, pins, pruning
+from bench import ablation, conversion, explore, levels, peers, pins, pruning
 from bench.tables import Table, markdown, replace_sections, write_text
 from boards.catalogue import BOARDS
 
@@ -189,6 +189,13 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
         made["ablation"] = compared
     else:
         missing.append("options of training: python -m bench.ablation")
+
+    if converted := _reports(build / "conversion"):
+        made["conversion"] = "\n".join(
+            f"{name}, {each['epochs']} epochs, {each['seeds']} seeds:\n\n"
+            f"{markdown(conversion.table(each))}" for name, each in converted.items())
+    else:
+        missing.append("conversion: python -m bench.conversion")
 
     if pruned := _reports(build / "pruning"):
         made["pruning"] = "\n".join(

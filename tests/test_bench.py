@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import ablation, campaign, explore, levels, peers, pins, pruning, results
+from bench import ablation, campaign, conversion, explore, levels, peers, pins, pruning, results
 from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
 from bench.curves import Chart, Curve, curve_chart
@@ -270,7 +270,7 @@ def test_results_takes_what_is_there(tmp_path, capsys):
     assert "| **medium** | **LFE5U-85 speed 6** | **16 x 64 x 1** |" in output.read_text()
     printed = capsys.readouterr().out
     for command in ("make bench", "make demo", "make mnist", "make fashion", "bench.levels",
-                    "bench.explore", "bench.ablation"):
+                    "bench.explore", "bench.ablation", "bench.conversion"):
         assert command in printed
 
 
@@ -323,7 +323,7 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
     made, missing = results.sections(tmp_path)
-    assert set(made) == {"peers"} and len(missing) == 12
+    assert set(made) == {"peers"} and len(missing) == 13
     assert "tinyODIN" in made["peers"]
     assert (tmp_path / "bench" / "peers.svg").exists()
 
@@ -411,8 +411,8 @@ def test_pruning_stands_in_the_results(tmp_path):
 
 
 @pytest.mark.parametrize("file, names", [
-    ("docs/results.md", ("networks", "maps", "bundling", "levels", "pruning", "ablation", "place",
-                         "peers", "presets")),
+    ("docs/results.md", ("networks", "maps", "bundling", "levels", "pruning", "ablation",
+                         "conversion", "place", "peers", "presets")),
     ("README.md", ("networks",))])
 def test_documents_have_all_markers(file, names):
     replace_sections((ROOT / file).read_text(encoding="utf-8"), dict.fromkeys(names, "new"))
@@ -473,6 +473,51 @@ def test_ablation_of_nothing(wrong, capsys):
     with pytest.raises(SystemExit):
         ablation.main(wrong)
     assert "error: " in capsys.readouterr().err
+
+
+# Conversion
+
+
+def test_conversions_in_a_table(tmp_path):
+    def line(way, network, ann, *accuracies):
+        return {"way": way, "start": 0.5, "network": network, "ann": ann,
+                "accuracy": dict(zip(("1", "4"), accuracies, strict=True))}
+
+    (tmp_path / "conversion").mkdir()
+    (tmp_path / "conversion" / "digits.json").write_text(json.dumps({
+        "dataset": "digits", "seeds": 2, "epochs": 15, "lines": [
+            line(None, "full precision", [], [0.9, 0.92], [0.95, 0.97]),
+            line("ReLU, largest", "all at once", [0.98, 0.99], [0.1, 0.3], [0.9, 0.9])]}))
+    made, _ = results.sections(tmp_path)
+    assert made["conversion"] == (
+        "digits, 15 epochs, 2 seeds:\n\n"
+        "| conversion | at first | network | ANN | T = 1 | T = 4 |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: |\n"
+        "| **no conversion** | **0.5** | **full precision** | **-** | **91.00%** | **96.00%** |\n"
+        "| ReLU, largest | 0.5 | all at once | 98.50% | 20.00% | 90.00% |\n")
+
+
+def test_conversion_of_digits(tmp_path, monkeypatch, capsys):
+    """The whole way from ANNs to the table, at the least that there is to train."""
+    monkeypatch.setitem(RECIPES, "digits", replace(RECIPES["digits"], arch="64-32-10"))
+    monkeypatch.setattr(conversion, "STEPS", (2, 4))
+    monkeypatch.setattr(conversion, "WAYS", {"one": {"percentile": 99, "epochs": 1}})
+    assert conversion.main(["--epochs", "2", "--seeds", "1", "--folder", str(tmp_path)]) == 0
+    assert "layer by layer" in capsys.readouterr().out
+    lines = json.loads((tmp_path / "digits.json").read_text())["lines"]
+    assert [(line["way"], line["start"], line["network"]) for line in lines] == [
+        *((None, 0, stage) for stage in ("full precision", "then ternary", "then integer")),
+        *(("one", start, "all at once") for start in (0, 0.5)),
+        *(("one", 0.5, stage) for stage in ("layer by layer", "then ternary", "then integer"))]
+    assert all(set(line["accuracy"]) == {"2", "4"} for line in lines)
+    assert min(line["accuracy"]["4"][0] for line in lines if line["start"]) > 0.6
+
+
+def test_conversion_says_what_is_wrong(tmp_path, capsys):
+    assert conversion.main(["--dataset", "mnist", "--data", str(tmp_path)]) == 1
+    assert "bench.conversion: " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        conversion.main(["--seeds", "0"])
 
 
 # Campaigns
