@@ -220,34 +220,50 @@ SYSTEMS = (
         "Code: hsw0929/HSD.", CODE, Extent.PART,
         "Its neuron, without leak, with soft reset and half a threshold to start from "
         "(`model.neuron`); the distillation of the outputs of each step with a temperature "
-        "(`model.calibrate`), from a teacher of as many steps or of a multiple of them.",
+        "(`model.calibrate`), from a teacher of as many steps or of a multiple of them; as that "
+        "teacher an ANN with its clipped and rounded activation, thresholds trained, that is "
+        "converted (`model.convert`).",
         ("tests/test_calibrate.py::test_stepwise_distillation_by_hand",
          "tests/test_calibrate.py::test_steps_of_a_teacher_with_more",
+         "tests/test_convert.py::test_clip_floor_is_the_rate_of_spikes",
+         "tests/test_convert.py::test_gradient_of_clip_floor",
          "tests/test_train.py::test_options",
          "tests/test_neuron.py::test_initial_membrane",
          "tests/test_fold.py::test_initial_membrane_is_folded",
          "tests/test_calibrate.py::test_distillation_by_hand"),
-        "The teacher with its clipped activation, its conversion, and event data: teachers of "
-        "more steps are for static inputs."),
+        "Event data: teachers of more steps are for static inputs. Gradients of an activation's "
+        "height where it is clipped: here the weights behind have it."),
     System(
         "Progressive tandem learning", "conversion layer by layer",
-        "Code: deepspike/progressive_tandem_learning.", CODE, Extent.MACHINE,
-        "New input values in each step, so also values in the first one and zeros after it; "
-        "neurons without leak, with soft reset and a bias in each step (`model.network`).",
-        ("tests/test_numerics.py::test_vector",
+        "Code: deepspike/progressive_tandem_learning.", CODE, Extent.PART,
+        "Thresholds from a percentile of 99.9, anew before each layer becomes spiking, and "
+        "training after it with the layers above still analog (`model.convert`, `model.train`); "
+        "the gradient past a spiking layer is that of its rate, clipped (`model.neuron`). New "
+        "input values in each step, so also values in the first one and zeros after it; neurons "
+        "without leak, with soft reset and a bias in each step (`model.network`).",
+        ("tests/test_convert.py::test_a_percentile_becomes_the_largest_rate",
+         "tests/test_convert.py::test_layers_become_spiking_one_by_one",
+         "tests/test_convert.py::test_training_after_each_layer_repairs_a_conversion",
+         "python -m bench.conversion",
+         "tests/test_numerics.py::test_vector",
          "tests/test_golden_maps.py::test_equals_the_plain_equations",
          "tests/test_random_networks.py::test_core_equals_golden_model"),
-        "Tandem layers, thresholds from percentiles, the schedule. Training has no such input."),
+        "Its twin without a clip, layers that freeze, stages that end by validation. Training has "
+        "no such input. Its networks and data sets."),
     System(
         "DCSNN", "VGG16 converted, land use and seizures",
-        "No code found.", ABSTRACT, Extent.MACHINE,
-        "Convolutions, average pooling and neurons without leak, with soft reset (`model.layers`, "
-        "`mapping.geometry`).",
-        ("tests/test_layers.py::test_integers_do_the_same",
+        "No code found.", ABSTRACT, Extent.PART,
+        "Weights from a network that does not spike, thresholds balanced by its activations "
+        "(`model.convert`): the closest formulation. Convolutions, average pooling and neurons "
+        "without leak, with soft reset (`model.layers`, `mapping.geometry`).",
+        ("tests/test_convert.py::test_balancing_keeps_what_the_ann_does",
+         "tests/test_convert.py::test_more_steps_come_nearer_to_the_ann",
+         "python -m bench.conversion",
+         "tests/test_layers.py::test_integers_do_the_same",
          "tests/test_neuron.py::test_soft_reset_by_hand",
          "tests/test_random_networks.py::test_core_equals_golden_model"),
-        "The conversion: weights from a network that does not spike, thresholds balanced by its "
-        "activations. Both applications."),
+        "VGG16, both applications. What of its conversion is its own, which the abstract does not "
+        "tell."),
     System(
         "Spiking-UNet", "a U-Net converted, neurons of several thresholds",
         "Code: SNNresearch/Spiking-UNet.", CODE, Extent.MACHINE,
@@ -268,8 +284,8 @@ SYSTEMS = (
         "(`model.network`).",
         ("tests/test_hw_readout.py::test_random_samples",
          "tests/test_layers.py::test_integers_do_the_same"),
-        "The detector: its head, which is a map, larger maps out of smaller ones, the calibration "
-        "of each layer, boxes, data."),
+        "The detector: its head, which is a map, larger maps out of smaller ones, boxes, data. "
+        "Its calibration; that of `model.convert` is not claimed to be it."),
     System(
         "Adaptive-SpikeNet", "optical flow with learned leaks and thresholds",
         "No official code.", f"{ABSTRACT}, and the notes of a reproduction by others",
