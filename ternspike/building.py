@@ -53,8 +53,8 @@ class ClockError(RuntimeError):
 
 def build(
     board: str, *, core: str | None = None, network_file: Path | None = None,
-    freq: float | None = None, seeds: int = 1, jobs: int = 1, json: Path | None = None,
-    folder: Path | None = None,
+    freq: float | None = None, seeds: int = 1, jobs: int = 1, limit: float = 120,
+    json: Path | None = None, folder: Path | None = None,
 ) -> None:
     """Make a board's bitstream, and print what it takes and how fast it is."""
     _require_packages()
@@ -73,7 +73,8 @@ def build(
     plan = make_plan(target, parameters, image=image,
                      clock=None if freq is None else round(freq * 1e6))
     with console.searching() as progress:
-        made = make(plan, range(1, seeds + 1), jobs, progress)
+        made = make(plan, range(target.first_seed, target.first_seed + seeds), jobs, progress,
+                    limit=60 * limit)
     for source, copy in zip(_results(made, target), (bitstream, report, picture), strict=True):
         _install(source, copy)
     summary = {
@@ -94,7 +95,7 @@ def build(
 
 
 def make(plan: "Plan", seeds: Sequence[int], jobs: int = 1,
-         progress: Progress = lambda what, done, total: None) -> Path:
+         progress: Progress = lambda what, done, total: None, *, limit: float) -> Path:
     """Return the folder of a finished build: the best of the seeds.
 
     Several processes may ask for the same one; one of them makes it.
@@ -109,12 +110,14 @@ def make(plan: "Plan", seeds: Sequence[int], jobs: int = 1,
         How many of them are placed at the same time.
     progress
         Is told what is being done.
+    limit
+        Seconds that each tool may take.
 
     Raises
     ------
     BuildError
-        If a tool is missing or fails, with every seed; the message ends with the last lines of
-        its log.
+        If a tool is missing, fails or takes too long, with every seed; of one that fails the
+        message ends with the last lines of its log.
     """
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
@@ -124,7 +127,7 @@ def make(plan: "Plan", seeds: Sequence[int], jobs: int = 1,
         if not finished.exists():
             work = Path(tempfile.mkdtemp(prefix=f".{plan.board.name}-", dir=cache))
             try:
-                result = _make(plan, seeds, jobs, work, progress)
+                result = _make(plan, seeds, jobs, work, progress, limit)
             except BuildError:
                 raise                               # the message points into the folder
             except BaseException:
@@ -172,8 +175,8 @@ def show_boards() -> None:
         console.note(f"{board.title}. Core: {board.core}. {board.notes}")
 
 
-def _make(plan: "Plan", seeds: Sequence[int], jobs: int, work: Path,
-          progress: Progress) -> Path:
+def _make(plan: "Plan", seeds: Sequence[int], jobs: int, work: Path, progress: Progress,
+          limit: float) -> Path:
     """Build in ``work``; return a folder in it that has what is worth keeping."""
     from boards.family import NAME
     from boards.picture import draw, places_of
@@ -183,7 +186,7 @@ def _make(plan: "Plan", seeds: Sequence[int], jobs: int, work: Path,
     for name, text in plan.files.items():
         (work / name).write_text(text, encoding="utf-8")
     progress(f"Synthesis, {plan.board.name}", 0, steps)
-    _run(plan.synthesis(), work, "synthesis.log")
+    _run(plan.synthesis(), work, "synthesis.log", limit)
     types = Counter(cell["type"] for cell in _cells(work / f"{NAME}.json").values())
     # Of more block RAMs than there are nextpnr's static placer searches the places for ever.
     wanted = sum(types[kind] for kind in plan.board.family.block_rams)
@@ -197,7 +200,7 @@ def _make(plan: "Plan", seeds: Sequence[int], jobs: int, work: Path,
 
     def place(seed: int) -> None:
         try:
-            _run(plan.place(seed), work, f"place-{seed}.log")
+            _run(plan.place(seed), work, f"place-{seed}.log", limit)
             reports[seed] = read_report(_read(work / f"{NAME}-{seed}.report"), plan.board.family,
                                         plan.frequency, types)
         except BuildError as error:
@@ -211,7 +214,7 @@ def _make(plan: "Plan", seeds: Sequence[int], jobs: int, work: Path,
         raise failures[seeds[0]]
     best = max(sorted(reports), key=lambda seed: reports[seed].slowest.margin)
     progress("Bitstream", steps - 1, steps)
-    _run(plan.pack(best), work, "pack.log")
+    _run(plan.pack(best), work, "pack.log", limit)
 
     report = reports[best]
     finished = work / "finished"
@@ -233,15 +236,20 @@ def _make(plan: "Plan", seeds: Sequence[int], jobs: int, work: Path,
     return finished
 
 
-def _run(command: Sequence[str], folder: Path, log: str) -> None:
+def _run(command: Sequence[str], folder: Path, log: str, limit: float) -> None:
     """Run a tool of the Python environment, its output in a log."""
     tool = Path(sysconfig.get_path("scripts"), command[0])
     if not tool.exists():
         raise BuildError(f"{command[0]} is not installed; `pip install -e '.[dev]'` brings it")
     with (folder / log).open("w", encoding="utf-8") as output:
-        status = subprocess.run([str(tool), *command[1:]], cwd=folder, stdout=output,
-                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                check=False).returncode
+        try:
+            status = subprocess.run([str(tool), *command[1:]], cwd=folder, stdout=output,
+                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                    check=False, timeout=limit).returncode
+        except subprocess.TimeoutExpired:
+            raise BuildError(f"{command[0]} did not end in {limit / 60:g} minutes, see "
+                             f"{folder / log}; try other --seeds, a smaller --core or a longer "
+                             f"--limit") from None
     if status:
         raise BuildError(f"{command[0]} failed with status {status}, see {folder / log}:\n"
                          f"{tail(folder / log).expandtabs()}")

@@ -300,6 +300,8 @@ def build(
     seeds: Annotated[int, typer.Option(
         "--seeds", min=1, max=100, help="Seeds of place and route, of which the best wins.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at the same time.")] = 1,
+    limit: Annotated[float, typer.Option(
+        "--limit", metavar="MINUTES", min=0.1, help="What a seed may take.")] = 120,
     output: Annotated[Path | None, typer.Option(
         "--output", "-o", metavar="DIR", show_default=False,
         help="Folder of the results. Default: build/boards/NAME.")] = None,
@@ -315,7 +317,7 @@ def build(
                                  param_hint="--board")
     else:
         building.build(board, core=core, network_file=network, freq=freq, seeds=seeds, jobs=jobs,
-                       json=json, folder=output)
+                       limit=limit, json=json, folder=output)
 
 
 @app.command()

