@@ -78,7 +78,8 @@ class Recipe:
     batch : int
         Samples a step of the optimiser.
     shift : int
-        Augmentation: images move by up to so many pixels, both ways, each time they are seen.
+        Augmentation: images move by up to so many pixels, both ways, each time they are seen; of
+        events, those of all steps alike.
     mirror : bool
         Augmentation: half of the images are mirrored left to right.
     bfloat16 : bool
@@ -179,7 +180,7 @@ class Recipe:
         if self.coding is Coding.EVENTS and dataset.shape[0] != self.timesteps:
             raise RecipeError(f"The recipe has {self.timesteps} time steps, but the events of "
                               f"{dataset.name} have {dataset.shape[0]}")
-        if (self.shift or self.mirror) and len(dataset.shape) not in (2, 3):
+        if (self.shift or self.mirror) and len(shape) not in (2, 3):
             raise RecipeError(f"Shifting and mirroring need images (height, width) or (channels, "
                               f"height, width), but samples of {dataset.name} have shape "
                               f"{dataset.shape}")

@@ -341,6 +341,18 @@ def test_augmentation_needs_images():
     train(recipe(), flat)
 
 
+def test_augmentation_of_events():
+    """Maps of all steps move alike; a row of events a step is no map."""
+    data, spec = stripes(steps=3), recipe(arch="1x6x6-4C3-3", coding=Coding.EVENTS, shift=1)
+    maps = Dataset("maps", data.train_x[:, :, np.newaxis], data.train_y,
+                   data.test_x[:, :, np.newaxis], data.test_y)
+    assert train(spec, maps).network.inputs == 36
+    rows = Dataset("rows", data.train_x.reshape(-1, 3, 36), data.train_y,
+                   data.test_x.reshape(-1, 3, 36), data.test_y)
+    with pytest.raises(RecipeError, match="Shifting and mirroring need images"):
+        train(dataclasses.replace(spec, arch="36-4-3"), rows)
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"timesteps": 0}, "Time steps must be 1 to 4096, not 0"),
     ({"teacher_timesteps": 4}, "teacher's time steps must be a multiple of 3 up to 4096, not 4"),
