@@ -249,6 +249,22 @@ RECIPES = {
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
         fold=FoldSettings(samples=2000),
     ),
+    "fsdd": Recipe(
+        dataset="fsdd", arch="24x1x32-64C1x5S1x2-128C1x3S1x2-10", timesteps=1, neuron=COUNTS,
+        batch=64, loss=SMOOTHED,
+        teacher=Schedule(epochs=16, rate=5e-3, decay=0.1),
+        student=Schedule(epochs=32, rate=5e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
+    ),
+    "nmnist": Recipe(
+        dataset="nmnist", arch="2x34x34-8C5S2P2-32C3S2-64C3S2-10", timesteps=3,
+        coding=Coding.EVENTS, batch=50, shift=1, loss=SMOOTHED,
+        teacher=Schedule(epochs=20, rate=5e-3, decay=0.1),
+        student=Schedule(epochs=30, rate=5e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=1000),
+    ),
 }
 
 #: The same network with binary spikes over four steps, to be held against counts in one.
