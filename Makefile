@@ -70,9 +70,9 @@ fashion: $(STAMP) need-data  ## The same with Fashion-MNIST.
 	$(TERNSPIKE) demo --dataset fashion-mnist --data '$(DATA)' --core medium --jobs $(JOBS) \
 	    --seed $(SEED) --output build/fashion
 
-# Networks of maps, by their recipes. One takes a core with larger memories; of the largest, and of
-# those that differ in a merge only, not all test images run.
-MAPS := mnist-conv mnist-conv-t4 fashion-conv cifar10-conv salinas-a \
+# Networks of maps, by their recipes: images, a scene, spoken words, events. One takes a core with
+# larger memories; of the largest, and of those that differ in a merge only, not all test images run.
+MAPS := mnist-conv mnist-conv-t4 fashion-conv cifar10-conv salinas-a fsdd nmnist \
         $(addprefix mnist-residual-,add2 barrier2 or iand)
 CORE_cifar10-conv    := medium,spike_depth=2048,weight_depth=1024,count_width=12
 SAMPLES_cifar10-conv := 1000

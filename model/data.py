@@ -14,13 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data_files import DataError, read_arrays, read_cifar10, read_idx_set, read_salinas_a
+from model.data_files import (
+    DataError,
+    read_arrays,
+    read_cifar10,
+    read_fsdd,
+    read_idx_set,
+    read_nmnist,
+    read_salinas_a,
+)
 
 __all__ = ["Coding", "DataError", "Dataset", "encode", "load"]
 
 #: Where the named sets lie in the data folder, and how many classes they have.
 PLACES = {"mnist": ("MNIST/raw", 10), "fashion-mnist": ("FashionMNIST/raw", 10),
-          "cifar10": ("cifar-10-batches-bin", 10), "salinas-a": ("salinas_a.npz", 6)}
+          "cifar10": ("cifar-10-batches-bin", 10), "salinas-a": ("salinas_a.npz", 6),
+          "fsdd": ("fsdd_8khz_mulaw.npz", 10), "nmnist": ("nmnist_1000_100.npz", 10)}
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 MAX_CLASSES = 1 << 16
 
@@ -131,8 +140,9 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     Parameters
     ----------
     name : str
-        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``salinas-a``, or the path of an
-        ``.npz`` file with the arrays ``train_x, train_y, test_x, test_y``.
+        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``salinas-a``, ``fsdd`` (spoken
+        digits), ``nmnist`` (events), or the path of an ``.npz`` file with the arrays ``train_x,
+        train_y, test_x, test_y``.
     data_dir : path, optional
         Folder that holds ``MNIST/raw`` and the like; default: the environment variable
         ``TERNSPIKE_DATA``. Not needed for the digits and ``.npz`` files.
@@ -160,6 +170,10 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
             arrays = read_cifar10(Path(folder))
         case "salinas-a":
             arrays = read_salinas_a(Path(folder))
+        case "fsdd":
+            arrays = read_fsdd(Path(folder))
+        case "nmnist":
+            arrays = read_nmnist(Path(folder))
         case _:
             arrays = read_idx_set(Path(folder) / place)
     return Dataset(name, *arrays, classes=classes)

@@ -3,7 +3,8 @@
 ``MNIST/raw`` and ``FashionMNIST/raw`` hold the IDX files that torchvision keeps
 (``train-images-idx3-ubyte`` and so on, plain or ``.gz``). CIFAR-10 is the set's own binary
 version, ``cifar-10-batches-bin``, or one ``.npz`` file of WebP sheets, Salinas-A an ``.npz`` file
-of the scene and its labels.
+of the scene and its labels. Of spoken digits and of N-MNIST there is an ``.npz`` file, too: all
+recordings one after the other, and where each begins.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from typing import IO
 
 import numpy as np
 
-__all__ = ["DataError", "read_arrays", "read_cifar10", "read_idx_set", "read_salinas_a"]
+from model.speech import band_levels, expand
+
+__all__ = ["DataError", "read_arrays", "read_cifar10", "read_fsdd", "read_idx_set", "read_nmnist",
+           "read_salinas_a"]
 
 IDX_FILES = (("train-images-idx3-ubyte", 3), ("train-labels-idx1-ubyte", 1),
              ("t10k-images-idx3-ubyte", 3), ("t10k-labels-idx1-ubyte", 1))
@@ -31,6 +35,12 @@ SALINAS_FILE = "salinas_a.npz"
 SALINAS_BANDS = 8          # bands of the scene that are averaged to one
 SALINAS_PATCH = 7          # pixels: a sample is the square around a labelled pixel
 SALINAS_SEED = 1           # of the split into training and test pixels
+FSDD_FILE = "fsdd_8khz_mulaw.npz"
+FSDD_TEST = 5              # recordings of a speaker and digit that are for testing, the first ones
+NMNIST_FILE = "nmnist_1000_100.npz"
+NMNIST_MAP = (2, 34, 34)   # polarities, rows, columns
+NMNIST_STEPS = 3           # the sensor moved along the three sides of a triangle, ...
+NMNIST_STEP = 105          # ... ms each
 MAX_BYTES = 1 << 32        # of one decoded array: stops a corrupt header or a decompression bomb
 
 
@@ -85,6 +95,56 @@ def read_salinas_a(folder: Path) -> list[np.ndarray]:
             windows[rows[test], columns[test]], labels[test]]
 
 
+def read_fsdd(folder: Path) -> list[np.ndarray]:
+    """Return training maps and labels, test maps and labels of the Free Spoken Digit Dataset.
+
+    The set has 50 recordings of each digit by each of six speakers, numbered from 0; numbers 0 to 4
+    are the set's own test split, so that its speakers are those of the training.
+
+    The file holds mu-law ``audio``, 8 kHz, uint8 (all samples,), with ``offsets`` (recordings + 1,)
+    of its recordings, and of each its digit ``y`` and its number ``idx``. A sample is the map
+    (24, 1, 32) that `model.speech.band_levels` makes of a recording.
+    """
+    path = folder / FSDD_FILE
+    audio, offsets, labels, numbers = read_arrays(path, ("audio", "offsets", "y", "idx"))
+    if audio.dtype != np.uint8:
+        raise DataError(f"{path}: audio must hold mu-law codes of uint8, not {audio.dtype}")
+    _lengths(path, {"audio": audio}, offsets, {"y": labels, "idx": numbers})
+    maps = np.stack([band_levels(expand(codes)) for codes in np.split(audio, offsets[1:-1])])
+    return _split(maps, labels, numbers >= FSDD_TEST)
+
+
+def read_nmnist(folder: Path) -> list[np.ndarray]:
+    """Return training events and labels, test events and labels of a subset of N-MNIST.
+
+    1,000 recordings of the training set and 100 of the test set: enough to show that events run
+    from end to end, not to be compared with accuracies on all 70,000.
+
+    A sample is (3, 2, 34, 34): for each 105 ms, which is one of the sensor's three movements, 1 at
+    each polarity, row and column where there was an event, however many. What came after the last
+    movement is left out.
+
+    The file holds ``addr`` uint16 (all events,), the flat index of an event's (polarity, row,
+    column), its time ``t_ms`` since the recording's beginning, with ``offsets`` (recordings + 1,)
+    of its recordings, and of each its digit ``y`` and whether it is for training, ``train``.
+    """
+    path = folder / NMNIST_FILE
+    addresses, times, offsets, labels, train = read_arrays(
+        path, ("addr", "t_ms", "offsets", "y", "train"))
+    lengths = _lengths(path, {"addr": addresses, "t_ms": times}, offsets,
+                       {"y": labels, "train": train})
+    pixels, recordings = math.prod(NMNIST_MAP), len(lengths)
+    if addresses.min() < 0 or addresses.max() >= pixels or times.min() < 0:
+        raise DataError(f"{path}: addr must be 0..{pixels - 1} and t_ms from 0, not "
+                        f"{addresses.min()}..{addresses.max()} and from {times.min()}")
+    steps = times // NMNIST_STEP
+    seen = steps < NMNIST_STEPS
+    recording = np.repeat(np.arange(recordings), lengths)
+    events = np.zeros((recordings, NMNIST_STEPS, pixels), np.uint8)
+    events[recording[seen], steps[seen], addresses[seen]] = 1
+    return _split(events.reshape(recordings, NMNIST_STEPS, *NMNIST_MAP), labels, train != 0)
+
+
 def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     """Read these arrays of an ``.npz`` file without ever unpickling."""
     try:
@@ -110,6 +170,34 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
         raise
     except ValueError as error:
         raise DataError(f"{path}: an array can't be read ({error})") from None
+
+
+def _lengths(path: Path, contents: dict[str, np.ndarray], offsets: np.ndarray,
+             details: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the lengths of the recordings that offsets cut the contents into.
+
+    Each has one element of the details.
+    """
+    for name, array in ({"offsets": offsets} | contents | details).items():
+        if array.ndim != 1 or array.dtype.kind not in ("iub" if name in details else "iu"):
+            raise DataError(f"{path}: {name} must be a vector of integers, not {array.dtype} "
+                            f"{array.shape}")
+    # Differences of unsigned integers are never below 0.
+    lengths = np.diff(offsets.astype(np.int64))
+    for name, array in contents.items():
+        if len(lengths) == 0 or offsets[0] != 0 or offsets[-1] != len(array) or lengths.min() < 1:
+            raise DataError(f"{path}: offsets must rise from 0 to the {len(array)} elements of "
+                            f"{name}")
+    for name, array in details.items():
+        if len(array) != len(lengths):
+            raise DataError(f"{path}: {name} has {len(array)} elements for {len(lengths)} "
+                            f"recordings")
+    return lengths
+
+
+def _split(samples: np.ndarray, labels: np.ndarray, train: np.ndarray) -> list[np.ndarray]:
+    """Return the training samples and their labels, and the others and theirs."""
+    return [samples[train], labels[train], samples[~train], labels[~train]]
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:

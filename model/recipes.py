@@ -78,7 +78,8 @@ class Recipe:
     batch : int
         Samples a step of the optimiser.
     shift : int
-        Augmentation: images move by up to so many pixels, both ways, each time they are seen.
+        Augmentation: images move by up to so many pixels, both ways, each time they are seen; of
+        events, those of all steps alike.
     mirror : bool
         Augmentation: half of the images are mirrored left to right.
     bfloat16 : bool
@@ -179,7 +180,7 @@ class Recipe:
         if self.coding is Coding.EVENTS and dataset.shape[0] != self.timesteps:
             raise RecipeError(f"The recipe has {self.timesteps} time steps, but the events of "
                               f"{dataset.name} have {dataset.shape[0]}")
-        if (self.shift or self.mirror) and len(dataset.shape) not in (2, 3):
+        if (self.shift or self.mirror) and len(shape) not in (2, 3):
             raise RecipeError(f"Shifting and mirroring need images (height, width) or (channels, "
                               f"height, width), but samples of {dataset.name} have shape "
                               f"{dataset.shape}")
@@ -247,6 +248,22 @@ RECIPES = {
         student=Schedule(epochs=30, rate=3e-3, decay=0.1),
         calibration=CalibrationSettings(beta=0.1, distillation=0.1),
         fold=FoldSettings(samples=2000),
+    ),
+    "fsdd": Recipe(
+        dataset="fsdd", arch="24x1x32-64C1x5S1x2-128C1x3S1x2-10", timesteps=1, neuron=COUNTS,
+        batch=64, loss=SMOOTHED,
+        teacher=Schedule(epochs=16, rate=5e-3, decay=0.1),
+        student=Schedule(epochs=32, rate=5e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=2000),
+    ),
+    "nmnist": Recipe(
+        dataset="nmnist", arch="2x34x34-8C5S2P2-32C3S2-64C3S2-10", timesteps=3,
+        coding=Coding.EVENTS, batch=50, shift=1, loss=SMOOTHED,
+        teacher=Schedule(epochs=20, rate=5e-3, decay=0.1),
+        student=Schedule(epochs=30, rate=5e-3, decay=0.1),
+        calibration=CalibrationSettings(beta=0.1, distillation=0.1),
+        fold=FoldSettings(samples=1000),
     ),
 }
 

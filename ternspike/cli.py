@@ -42,8 +42,8 @@ Network = Annotated[Path, typer.Argument(
     metavar="NETWORK", help="Network file, as `ternspike train` writes it.")]
 TrainingSet = Annotated[str | None, typer.Option(
     "--dataset", metavar="NAME", show_default=False,
-    help="digits, mnist, fashion-mnist, cifar10, salinas-a, or an .npz file with train_x, train_y, "
-         "test_x, test_y. Default: the recipe's, or digits.")]
+    help="digits, mnist, fashion-mnist, cifar10, salinas-a, fsdd, nmnist, or an .npz file with "
+         "train_x, train_y, test_x, test_y. Default: the recipe's, or digits.")]
 RecipeName = Annotated[str | None, typer.Option(
     "--recipe", metavar="NAME", show_default=False,
     help="How to train, such as mnist-conv or cifar10-conv, or a .toml file. Default: as the data "

@@ -27,7 +27,8 @@ __all__ = ["render"]
 
 #: How the data sets are written in text.
 TITLES = {"digits": "Handwritten digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST",
-          "cifar10": "CIFAR-10", "salinas-a": "Salinas-A"}
+          "cifar10": "CIFAR-10", "salinas-a": "Salinas-A", "fsdd": "Free Spoken Digit Dataset",
+          "nmnist": "N-MNIST, a subset"}
 
 #: The largest confusion matrix, pictures of weights and maps, and gallery that are readable.
 MOST_CLASSES = 20
@@ -271,9 +272,12 @@ def _planes(evaluation: Evaluation, number: int) -> list[dict[str, str]]:
 
 
 def _tiled(network: IntegerNetwork, values: np.ndarray) -> np.ndarray:
-    """Return the input of a step as a picture: its channels side by side, row by row."""
+    """Return the input of a step as a picture: its channels side by side, row by row.
+
+    Channels that are single rows, as the bands of a sound are, lie below one another.
+    """
     channels, height, width = network.shape(-1)
-    columns = math.isqrt(channels - 1) + 1
+    columns = 1 if height == 1 < width else math.isqrt(channels - 1) + 1
     rows = math.ceil(channels / columns)
     tiles = np.zeros((rows * columns, height, width), values.dtype)
     tiles[:channels] = values.reshape(channels, height, width)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from model.data import Coding, DataError, Dataset, encode, load
+from model.speech import band_levels, expand
 
 RANDOM = np.random.default_rng(5)
 IMAGES = {"train": RANDOM.integers(0, 256, (30, 4, 5), dtype=np.uint8),
@@ -297,6 +298,118 @@ def test_bad_salinas_a(tmp_path):
         load("salinas-a", tmp_path)
 
 
+WORDS = [RANDOM.integers(0, 256, samples, dtype=np.uint8) for samples in range(300, 6000, 700)]
+
+
+def write_fsdd(folder: Path, **changes: object) -> None:
+    """Write nine recordings, with the numbers 0 to 8 and the digits 1 to 9."""
+    ends = np.cumsum([0, *map(len, WORDS)], dtype=np.int32)
+    np.savez(folder / "fsdd_8khz_mulaw.npz", **{
+        "audio": np.concatenate(WORDS), "offsets": ends, "y": np.arange(1, 10, dtype=np.uint8),
+        "idx": np.arange(9, dtype=np.uint8), **changes})
+
+
+def test_fsdd(tmp_path):
+    """Recordings with a number below 5 are for testing; each has a map of its own."""
+    write_fsdd(tmp_path)
+    data = load("fsdd", tmp_path)
+    assert (data.shape, data.classes) == ((24, 1, 32), 10)
+    assert data.train_y.tolist() == [6, 7, 8, 9] and data.test_y.tolist() == [1, 2, 3, 4, 5]
+    for word, levels in zip(WORDS, [*data.test_x, *data.train_x], strict=True):
+        np.testing.assert_array_equal(levels, band_levels(expand(word)))
+
+
+TOTAL = sum(map(len, WORDS))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"audio": np.zeros(TOTAL, np.int16)}, "audio must hold mu-law codes of uint8, not int16"),
+    ({"audio": np.zeros((TOTAL, 2), np.uint8)}, r"audio must be a vector of integers, not uint8 "),
+    ({"audio": np.zeros(TOTAL + 1, np.uint8)}, r"offsets must rise from 0 to the \d+ elements of"),
+    ({"offsets": np.arange(1, 11)}, "offsets must rise from 0"),
+    ({"offsets": np.array([0, TOTAL, 0, *[TOTAL] * 7], np.uint32)}, "offsets must rise from 0"),
+    ({"offsets": np.array([0, *range(8), TOTAL])}, "offsets must rise from 0"),
+    ({"offsets": np.array([0])}, "offsets must rise from 0"),
+    ({"offsets": np.linspace(0, TOTAL, 10)}, "offsets must be a vector of integers, not float64"),
+    ({"offsets": np.array([0, TOTAL])}, "y has 9 elements for 1 recordings"),
+    ({"idx": np.arange(8)}, "idx has 8 elements for 9 recordings"),
+    ({"y": np.arange(9) / 2}, "y must be a vector of integers, not float64"),
+])
+def test_bad_fsdd(tmp_path, changes, message):
+    write_fsdd(tmp_path, **changes)
+    with pytest.raises(DataError, match=f"fsdd_8khz_mulaw.npz: {message}"):
+        load("fsdd", tmp_path)
+
+
+def test_fsdd_without_a_part(tmp_path):
+    write_fsdd(tmp_path, y=np.arange(2, 11))
+    with pytest.raises(DataError, match=r"fsdd: train_y has labels 7..10, expected 0..9"):
+        load("fsdd", tmp_path)
+    write_fsdd(tmp_path, idx=np.arange(5, 14))
+    with pytest.raises(DataError, match=r"fsdd: test_x must have shape.*not be empty"):
+        load("fsdd", tmp_path)
+
+
+#: Of three recordings: polarity, row, column and time in ms.
+EVENTS = np.array([[0, 0, 0, 0], [1, 2, 3, 104], [1, 2, 3, 104], [0, 33, 1, 105],
+                   [1, 33, 33, 314], [1, 5, 5, 315],
+                   [0, 7, 8, 209],
+                   [1, 0, 1, 210], [1, 0, 1, 20]])
+
+
+def write_nmnist(folder: Path, **changes: object) -> None:
+    """Write three recordings, of which the second is for testing."""
+    addresses = np.ravel_multi_index(tuple(EVENTS[:, :3].T), (2, 34, 34))
+    np.savez(folder / "nmnist_1000_100.npz", **{
+        "addr": addresses.astype(np.uint16), "t_ms": EVENTS[:, 3].astype(np.uint16),
+        "offsets": np.array([0, 6, 7, 9], np.int32), "y": np.array([4, 0, 9], np.uint8),
+        "train": np.array([True, False, True]), **changes})
+
+
+def test_nmnist(tmp_path):
+    """Steps begin at 0, 105 and 210 ms; two events at one place are one, what is later is none."""
+    write_nmnist(tmp_path)
+    data = load("nmnist", tmp_path)
+    assert (data.shape, data.classes) == ((3, 2, 34, 34), 10)
+    assert data.train_y.tolist() == [4, 9] and data.test_y.tolist() == [0]
+    assert np.argwhere(data.train_x).tolist() == [
+        [0, 0, 0, 0, 0], [0, 0, 1, 2, 3], [0, 1, 0, 33, 1], [0, 2, 1, 33, 33],
+        [1, 0, 1, 0, 1], [1, 2, 1, 0, 1]]
+    assert np.argwhere(data.test_x).tolist() == [[0, 1, 0, 7, 8]] and data.test_x.max() == 1
+    assert encode(data.train_x, Coding.EVENTS, 3).shape == (2, 3, 2312)
+    write_nmnist(tmp_path, offsets=np.array([0, 6, 7, 9], np.uint64),
+                 t_ms=EVENTS[:, 3].astype(np.uint64))
+    np.testing.assert_array_equal(load("nmnist", tmp_path).train_x, data.train_x)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"addr": np.full(9, 2312)}, r"addr must be 0..2311 and t_ms from 0, not 2312..2312 and from"),
+    ({"addr": np.full(9, -1)}, r"addr must be 0..2311 and t_ms from 0, not -1..-1"),
+    ({"t_ms": np.full(9, -1)}, r"addr must be 0..2311 and t_ms from 0, not 0..2311 and from -1"),
+    ({"t_ms": np.arange(8)}, "offsets must rise from 0 to the 8 elements of t_ms"),
+    ({"addr": np.zeros(9, bool)}, "addr must be a vector of integers, not bool"),
+    ({"train": np.ones((3, 1), bool)}, r"train must be a vector of integers, not bool \(3, 1\)"),
+    ({"train": np.ones(4, bool)}, "train has 4 elements for 3 recordings"),
+])
+def test_bad_nmnist(tmp_path, changes, message):
+    write_nmnist(tmp_path, **changes)
+    with pytest.raises(DataError, match=f"nmnist_1000_100.npz: {message}"):
+        load("nmnist", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "file"), [("fsdd", "fsdd_8khz_mulaw"),
+                                            ("nmnist", "nmnist_1000_100")])
+def test_missing_recordings(tmp_path, monkeypatch, name, file):
+    monkeypatch.delenv("TERNSPIKE_DATA", raising=False)
+    with pytest.raises(DataError, match=f"'{name}' needs the folder that holds {file}.npz"):
+        load(name)
+    with pytest.raises(DataError, match=f"{file}.npz: no such file"):
+        load(name, tmp_path)
+    np.savez(tmp_path / f"{file}.npz", y=np.arange(3))
+    with pytest.raises(DataError, match=f"{file}.npz: array .*offsets.* is missing"):
+        load(name, tmp_path)
+
+
 def test_digits():
     data = load("digits")
     assert data.train_x.shape == (1437, 8, 8) and data.test_x.shape == (360, 8, 8)
@@ -333,12 +446,46 @@ def test_event_coding():
     assert data.inputs(Coding.EVENTS) == 8
 
 
+real = pytest.mark.skipif(not os.environ.get("TERNSPIKE_DATA"), reason="needs TERNSPIKE_DATA")
+
+
 @pytest.mark.data
-@pytest.mark.skipif(not os.environ.get("TERNSPIKE_DATA"), reason="needs TERNSPIKE_DATA")
+@real
 @pytest.mark.parametrize(("name", "train", "test", "shape"), [
     ("mnist", 60_000, 10_000, (28, 28)), ("fashion-mnist", 60_000, 10_000, (28, 28)),
-    ("cifar10", 50_000, 10_000, (3, 32, 32)), ("salinas-a", 2674, 2674, (28, 7, 7))])
+    ("cifar10", 50_000, 10_000, (3, 32, 32)), ("salinas-a", 2674, 2674, (28, 7, 7)),
+    ("fsdd", 2700, 300, (24, 1, 32)), ("nmnist", 1000, 100, (3, 2, 34, 34))])
 def test_real_sets(name, train, test, shape):
     data = load(name)
     assert (len(data.train_x), len(data.test_x), data.shape) == (train, test, shape)
     assert np.bincount(data.train_y).min() > train / 20
+
+
+@pytest.mark.data
+@real
+def test_real_digits_of_events_stand_upright():
+    """Ones are taller than wide, and sevens have their bar above."""
+    data = load("nmnist")
+    maps = data.train_x.sum((1, 2), dtype=np.int64)
+    rows, columns = maps.sum(2), maps.sum(1)
+    pixels = np.arange(34)
+
+    def spread(counts: np.ndarray) -> np.ndarray:
+        means = counts @ pixels / counts.sum(1)
+        squares = counts * (pixels - means[:, np.newaxis]) ** 2
+        return np.sqrt(squares.sum(1) / counts.sum(1))
+
+    ones, sevens = data.train_y == 1, data.train_y == 7
+    assert np.mean(spread(rows[ones]) > spread(columns[ones])) > 0.9
+    assert np.median(rows[sevens].argmax(1)) < 17
+
+
+@pytest.mark.data
+@real
+def test_real_words_are_bright_where_they_are_voiced():
+    """Vowels lie below 1 kHz, where most of the energy is; each recording has its loudest band."""
+    data = load("fsdd")
+    means = data.train_x.mean((0, 2, 3))
+    assert means[1:10].min() > means[10:].max()
+    assert (data.train_x.max((1, 2, 3)) == 255).all() and data.train_x.min((1, 2, 3)).max() < 32
+    assert np.bincount(data.test_y).tolist() == [30] * 10

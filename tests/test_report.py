@@ -354,6 +354,8 @@ def test_inputs_that_are_no_images_are_tiles():
     assert not tiled[2:, 6:].any()
     vector = network_of_maps(InputCoding.STATIC, (12, 1, 1))
     assert report._tiled(vector, np.arange(12)).tolist() == np.arange(12).reshape(3, 4).tolist()
+    bands = network_of_maps(InputCoding.STATIC, (4, 1, 3))
+    assert report._tiled(bands, np.arange(12)).tolist() == np.arange(12).reshape(4, 3).tolist()
 
 
 @pytest.mark.parametrize("made", [

@@ -1,6 +1,7 @@
 """Training end to end on small real and made-up data."""
 
 import dataclasses
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -341,6 +342,18 @@ def test_augmentation_needs_images():
     train(recipe(), flat)
 
 
+def test_augmentation_of_events():
+    """Maps of all steps move alike; a row of events a step is no map."""
+    data, spec = stripes(steps=3), recipe(arch="1x6x6-4C3-3", coding=Coding.EVENTS, shift=1)
+    maps = Dataset("maps", data.train_x[:, :, np.newaxis], data.train_y,
+                   data.test_x[:, :, np.newaxis], data.test_y)
+    assert train(spec, maps).network.inputs == 36
+    rows = Dataset("rows", data.train_x.reshape(-1, 3, 36), data.train_y,
+                   data.test_x.reshape(-1, 3, 36), data.test_y)
+    with pytest.raises(RecipeError, match="Shifting and mirroring need images"):
+        train(dataclasses.replace(spec, arch="36-4-3"), rows)
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"timesteps": 0}, "Time steps must be 1 to 4096, not 0"),
     ({"teacher_timesteps": 4}, "teacher's time steps must be a multiple of 3 up to 4096, not 4"),
@@ -373,10 +386,24 @@ def test_bad_schedule(changes, message):
 
 
 def test_shipped_recipes_fit_their_data():
-    shapes = {"mnist": (28, 28), "fashion-mnist": (28, 28), "cifar10": (3, 32, 32)}
+    shapes = {"mnist": (28, 28), "fashion-mnist": (28, 28), "cifar10": (3, 32, 32),
+              "fsdd": (24, 1, 32), "nmnist": (3, 2, 34, 34)}
     for spec in RECIPES.values():
         if spec.dataset == "digits":
             spec.check(load("digits"))
         elif spec.dataset in shapes:
             images = np.zeros((10, *shapes[spec.dataset]), np.uint8)
             spec.check(Dataset("images", images, np.arange(10), images, np.arange(10)))
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not os.environ.get("TERNSPIKE_DATA"), reason="needs TERNSPIKE_DATA")
+@pytest.mark.parametrize(("name", "least"), [("fsdd", 0.8), ("nmnist", 0.4)])
+def test_recipes_of_recordings_learn(name, least):
+    """Two epochs are enough to see it: by chance 0.1 would be right."""
+    spec = RECIPES[name]
+    short = dataclasses.replace(spec, teacher=dataclasses.replace(spec.teacher, epochs=2),
+                                student=dataclasses.replace(spec.student, epochs=2),
+                                fold=FoldSettings(samples=100))
+    result = train(short, load(name), seed=1)
+    assert min(result.float_accuracy, result.ternary_accuracy, result.integer_accuracy) > least
