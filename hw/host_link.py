@@ -188,8 +188,10 @@ class HostLink(wiring.Component):
         m.submodules.buffer = buffer = memory.Memory(
             shape=8, depth=MAX_FRAME, init=[], attrs=attributes)
         buffer_write, buffer_read = buffer.write_port(), buffer.read_port(domain="comb")
-        byte = Signal(8, reset_less=True)                    # at the position of the cycle before
-        m.d.sync += byte.eq(buffer_read.data)
+        # Block RAM is slow to give what it has read: it is decided upon a cycle later.
+        stored = Signal(8, reset_less=True)                  # at the position of the cycle before
+        byte   = Signal(8, reset_less=True)                  # at that of two cycles before
+        m.d.sync += [stored.eq(buffer_read.data), byte.eq(stored)]
         # What HELLO and STATUS tell. The rows are turned so that the first byte of HELLO lies at
         # the payload's position. STATUS has the second half, as it was when the request came.
         half = MAX_FRAME // 2
@@ -276,7 +278,7 @@ class HostLink(wiring.Component):
         # Bytes of frames, and of answers.
         received = decoder.o.payload
         bit      = Signal(3)
-        answer   = encoder.i.payload.data
+        answer   = Signal(8, reset_less=True)
         checked  = Signal(8)
         m.d.comb += [
             decoder.o.ready.eq(~receiving | dropped | received.end | bit.all()),
@@ -284,6 +286,7 @@ class HostLink(wiring.Component):
             # A CRC that takes itself in has nothing but zeros behind it: its next byte comes to the
             # lower end.
             crc.data.eq(Mux(closing, ~crc.crc[0], checked.bit_select(bit, 1))),
+            encoder.i.payload.data.eq(answer),
             encoder.i.payload.last.eq(closing & word_end),
         ]
         with m.If(crc.valid):
@@ -293,13 +296,6 @@ class HostLink(wiring.Component):
                 m.d.sync += dropped.eq(0)
             with m.Elif(~receiving):
                 m.d.sync += dropped.eq(1)
-
-        with m.If(closing):
-            m.d.comb += answer.eq(crc.crc[:8])
-        with m.Elif(in_header):
-            m.d.comb += answer.eq(Mux(position[0], byte, VERSION << 4 | status))
-        with m.Else():
-            m.d.comb += answer.eq(Mux(command == Command.RESULTS, word[:8], told_byte))
 
         with m.FSM(name="link"):
             with m.State("RECEIVE"):
@@ -329,12 +325,14 @@ class HostLink(wiring.Component):
 
             # The request, byte by byte.
             with m.State("FETCH"):
-                m.next = "BYTE"
+                m.next = "WAIT"
                 with m.If(position == end):
                     m.next = "DECIDE"
                     with m.If(acts):
                         m.d.comb += rewind.eq(1)
                         m.next = "LOOK"
+            with m.State("WAIT"):
+                m.next = "BYTE"
             with m.State("BYTE"):
                 m.next = "FETCH"
                 m.d.comb += advance.eq(1)
@@ -433,9 +431,9 @@ class HostLink(wiring.Component):
                     m.d.comb += rewind.eq(1)
                     m.next = "LOOK"
 
-            # The answer, byte by byte: what is next, offered, into its CRC.
+            # The answer, byte by byte: what is next, taken, offered, into its CRC.
             with m.State("LOOK"):
-                m.next = "OFFER"
+                m.next = "TAKE"
                 with m.If(in_header & ~position[0]):
                     m.d.comb += crc.start.eq(1)
                 with m.If(~in_header & (position[:2] == 0)):
@@ -455,6 +453,14 @@ class HostLink(wiring.Component):
                         m.d.sync += closing.eq(1)
                     with m.Elif(command == Command.RESULTS):
                         m.d.sync += word.eq(pages.word)
+            with m.State("TAKE"):
+                m.next = "OFFER"
+                with m.If(closing):
+                    m.d.sync += answer.eq(crc.crc[:8])
+                with m.Elif(in_header):
+                    m.d.sync += answer.eq(Mux(position[0], stored, VERSION << 4 | status))
+                with m.Else():
+                    m.d.sync += answer.eq(Mux(command == Command.RESULTS, word[:8], told_byte))
             with m.State("OFFER"):
                 m.d.comb += encoder.i.valid.eq(1)
                 with m.If(in_header & position[0] & (status == Status.OK)):

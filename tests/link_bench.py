@@ -53,7 +53,7 @@ def write(address, *words) -> bytes:
 class Host:
     """Asks, and takes answers, at a component with the streams ``i`` and ``o`` of bytes."""
 
-    def __init__(self, dut, *, patience: int = 4000, stall=None):
+    def __init__(self, dut, *, patience: int = 6000, stall=None):
         self._dut = dut
         self._patience = patience
         self._stall = stall or (lambda: 0)
@@ -138,7 +138,7 @@ class LinkBench:
     """
 
     def __init__(self, parameters, *, beats=5, fallback=3000, stall=None,
-                 patience=4000):
+                 patience=6000):
         self.parameters = parameters
         self.dut = HostLink(parameters, clock=12_000_000, divisor=104, fallback=fallback)
         self.host = Host(self.dut, stall=stall, patience=patience)
