@@ -3,11 +3,13 @@ import math
 from dataclasses import dataclass
 from html import escape
 
+from bench.svg import GRID, PALE, WIDTH, page
+
 __all__ = ["Bar", "Panel", "bar_chart"]
 
-_WIDTH, _LABEL, _RIGHT = 780, 205, 85
+_LABEL, _RIGHT = 205, 85
 _BAR, _PITCH, _HEAD, _FOOT = 16, 25, 46, 34
-_OURS, _PEER, _INK, _PALE, _GRID = "#c8451b", "#8fa3b5", "#1d2733", "#5d6b78", "#e3e8ec"
+_OURS, _PEER = "#c8451b", "#8fa3b5"
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,7 @@ def bar_chart(title: str, panels: list[Panel]) -> str:
     for panel in panels:
         parts.append(_panel(panel, top))
         top += _HEAD + len(panel.bars) * _PITCH + _FOOT
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" '
-            f'viewBox="0 0 {_WIDTH} {top}" role="img" aria-label="{escape(title)}" '
-            f'font-family="system-ui, sans-serif" font-size="13" fill="{_INK}">\n'
-            f'<rect width="{_WIDTH}" height="{top}" fill="#ffffff"/>\n'
-            f'<text x="20" y="30" font-size="17" font-weight="600">{escape(title)}</text>\n'
-            + "".join(parts) + "</svg>\n")
+    return page(title, top, "".join(parts))
 
 
 def _panel(panel: Panel, top: int) -> str:
@@ -60,7 +57,7 @@ def _panel(panel: Panel, top: int) -> str:
 
     def x(value: float) -> float:
         share = (math.log10(value) - low) / (high - low)
-        return round(_LABEL + share * (_WIDTH - _LABEL - _RIGHT), 1)
+        return round(_LABEL + share * (WIDTH - _LABEL - _RIGHT), 1)
 
     first = top + _HEAD
     bottom = first + len(panel.bars) * _PITCH
@@ -68,8 +65,8 @@ def _panel(panel: Panel, top: int) -> str:
     for power in range(low, high + 1):
         at = x(10.0 ** power)
         parts.append(f'<line x1="{at}" x2="{at}" y1="{first - 6}" y2="{bottom}" '
-                     f'stroke="{_GRID}"/><text x="{at}" y="{bottom + 16}" font-size="11" '
-                     f'fill="{_PALE}" text-anchor="middle">{10.0 ** power:,.10g}</text>\n')
+                     f'stroke="{GRID}"/><text x="{at}" y="{bottom + 16}" font-size="11" '
+                     f'fill="{PALE}" text-anchor="middle">{10.0 ** power:,.10g}</text>\n')
     for number, bar in enumerate(panel.bars):
         y = first + number * _PITCH
         middle = y + _BAR / 2 + 4.5

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from bench.svg import GRID, PALE, WIDTH, mark, page, ticks
+
 __all__ = ["Chart", "Curve", "curve_chart"]
 
-_WIDTH, _LEFT, _RIGHT = 780, 70, 30
+_LEFT, _RIGHT = 70, 30
 _PLOT, _HEAD, _FOOT, _LEGEND = 250, 46, 52, 22
-_INK, _PALE, _GRID = "#1d2733", "#5d6b78", "#e3e8ec"
 #: Told apart by the colour blind (Okabe and Ito), and by their marks.
 _COLOURS = ("#c8451b", "#0072b2", "#009e73", "#b07aa1", "#a07800", "#5d6b78")
 _MARKS = ("circle", "square", "diamond", "triangle")
@@ -69,12 +70,7 @@ def curve_chart(title: str, charts: Sequence[Chart], y_format: str = ".1%") -> s
     for chart in charts:
         parts.append(_drawn(chart, looks, top, y_format))
         top += _HEAD + _PLOT + _FOOT
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" '
-            f'viewBox="0 0 {_WIDTH} {top}" role="img" aria-label="{escape(title)}" '
-            f'font-family="system-ui, sans-serif" font-size="13" fill="{_INK}">\n'
-            f'<rect width="{_WIDTH}" height="{top}" fill="#ffffff"/>\n'
-            f'<text x="20" y="30" font-size="17" font-weight="600">{escape(title)}</text>\n'
-            + "".join(parts) + "</svg>\n")
+    return page(title, top, "".join(parts))
 
 
 def _legend(labels: list[str], looks: dict[str, tuple[str, str]]) -> str:
@@ -82,9 +78,9 @@ def _legend(labels: list[str], looks: dict[str, tuple[str, str]]) -> str:
     parts = []
     for number, label in enumerate(labels):
         x, y = 30 + number % 2 * 370, 56 + number // 2 * _LEGEND
-        colour, mark = looks[label]
+        colour, kind = looks[label]
         parts.append(f'<line x1="{x - 10}" x2="{x + 10}" y1="{y}" y2="{y}" stroke="{colour}" '
-                     f'stroke-width="2"/>{_mark(mark, colour, x, y)}'
+                     f'stroke-width="2"/>{mark(kind, colour, x, y)}'
                      f'<text x="{x + 20}" y="{y + 4.5}">{escape(label)}</text>\n')
     return "".join(parts)
 
@@ -96,44 +92,40 @@ def _drawn(chart: Chart, looks: dict[str, tuple[str, str]], top: int, y_format: 
     left, right = (math.log10(edge(x for x, _ in points)) for edge in (min, max))
     margin = max(0.04 * (right - left), 0.02)
     left, right = left - margin, right + margin
-    low, high = min(values), max(values)
-    rough = max((high - low) / 5, 1e-3)
-    step = next(factor * 10 ** math.floor(math.log10(rough)) for factor in (1, 2, 5, 10)
-                if factor * 10 ** math.floor(math.log10(rough)) >= rough)
-    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    lines = ticks(min(values), max(values))
+    low, high = lines[0], lines[-1]
     first = top + _HEAD
 
     def at(x: float, y: float) -> tuple[float, float]:
-        return (round(_LEFT + (math.log10(x) - left) / (right - left) * (_WIDTH - _LEFT - _RIGHT),
+        return (round(_LEFT + (math.log10(x) - left) / (right - left) * (WIDTH - _LEFT - _RIGHT),
                       1), round(first + (high - y) / (high - low) * _PLOT, 1))
 
     parts = [f'<text x="20" y="{top + 26}" font-weight="600">{escape(chart.title)}</text>\n']
-    for number in range(round((high - low) / step) + 1):
-        value = low + number * step
+    for value in lines:
         _, y = at(1, value)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" '
-                     f'stroke="{_GRID}"/><text x="{_LEFT - 8}" y="{y + 4}" font-size="11" '
-                     f'fill="{_PALE}" text-anchor="end">{value:{y_format}}</text>\n')
+        parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}" '
+                     f'stroke="{GRID}"/><text x="{_LEFT - 8}" y="{y + 4}" font-size="11" '
+                     f'fill="{PALE}" text-anchor="end">{value:{y_format}}</text>\n')
     for tick in _ticks(left, right):
         x, _ = at(tick, low)
         parts.append(f'<line x1="{x}" x2="{x}" y1="{first}" y2="{first + _PLOT}" '
-                     f'stroke="{_GRID}"/><text x="{x}" y="{first + _PLOT + 16}" font-size="11" '
-                     f'fill="{_PALE}" text-anchor="middle">{tick:,.10g}</text>\n')
-    parts.append(f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{first + _PLOT + 34}" '
-                 f'font-size="12" fill="{_PALE}" text-anchor="middle">{escape(chart.x_label)}'
+                     f'stroke="{GRID}"/><text x="{x}" y="{first + _PLOT + 16}" font-size="11" '
+                     f'fill="{PALE}" text-anchor="middle">{tick:,.10g}</text>\n')
+    parts.append(f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{first + _PLOT + 34}" '
+                 f'font-size="12" fill="{PALE}" text-anchor="middle">{escape(chart.x_label)}'
                  f'</text>\n')
     if chart.reference is not None:
         name, value = chart.reference
         _, y = at(1, value)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" '
-                     f'stroke="{_PALE}" stroke-dasharray="5 4"/><text x="{_LEFT + 4}" '
-                     f'y="{y - 5}" font-size="11" fill="{_PALE}">{escape(name)}</text>\n')
+        parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}" '
+                     f'stroke="{PALE}" stroke-dasharray="5 4"/><text x="{_LEFT + 4}" '
+                     f'y="{y - 5}" font-size="11" fill="{PALE}">{escape(name)}</text>\n')
     for curve in chart.curves:
-        colour, mark = looks[curve.label]
+        colour, kind = looks[curve.label]
         places = [at(*point) for point in curve.points]
         line = " ".join(f"{x},{y}" for x, y in places)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" '
-                     f'stroke-width="2"/>' + "".join(_mark(mark, colour, *place)
+                     f'stroke-width="2"/>' + "".join(mark(kind, colour, *place)
                                                      for place in places) + "\n")
     return "".join(parts)
 
@@ -144,14 +136,3 @@ def _ticks(left: float, right: float) -> list[float]:
     factors = (1, 2, 5) if right - left < 3 else (1,)
     ticks = [factor * 10.0 ** power for power in powers for factor in factors]
     return [tick for tick in ticks if left <= math.log10(tick) <= right]
-
-
-def _mark(kind: str, colour: str, x: float, y: float) -> str:
-    """Return the mark of a point."""
-    if kind == "circle":
-        return f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>'
-    corners = {"square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),
-               "diamond": ((0, -5), (5, 0), (0, 5), (-5, 0)),
-               "triangle": ((0, -5), (5, 4), (-5, 4))}[kind]
-    points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
-    return f'<polygon points="{points}" fill="{colour}"/>'
