@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.tables import Table, markdown, show, write_text
+from bench.tables import Table, markdown, show, spread, write_text
 from model.data import DataError, Dataset, encode, load
 from model.layers import SpikingNetwork, as_inputs
 from model.quantise import QuantiserSettings
@@ -130,16 +130,10 @@ def _spikes(model: SpikingNetwork, test: np.ndarray) -> float:
 
 def tables(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Table]:
     """Return a table for each subject of which something was measured, by name of the change."""
-    def accuracy(values: list[float]) -> str:
-        if not values:
-            return "-"
-        if len(values) == 1:
-            return f"{values[0]:.2%}"
-        return f"{mean(values):.2%} ({min(values):.2%} to {max(values):.2%})"
-
     def line(name: str, each: Mapping[str, Any]) -> tuple[str, ...]:
         last = each["integer"] or each["quantised"]
-        return (name, *(accuracy(each[stage]) for stage in ("float", "quantised", "integer")),
+        return (name, *(spread(each[stage]) if each[stage] else "-"
+                        for stage in ("float", "quantised", "integer")),
                 f"{100 * (mean(each['float']) - mean(last)):+.2f}", f"{mean(each['density']):.1%}",
                 f"{mean(each['spikes']):.3f}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from bench.tables import Table, show, write_text
+from bench.tables import Table, show, spread, write_text
 from hw.parameters import PRESETS
 from model.data import DataError, load
 from ternspike.evaluation import evaluate
@@ -73,14 +73,9 @@ def measure(dataset: str, data: Path | None, setting: tuple[int, int], *, seeds:
 
 def table(found: dict[str, Any]) -> Table:
     """Return the settings side by side."""
-    def accuracy(values: list[float]) -> str:
-        if len(values) == 1:
-            return f"{values[0]:.2%}"
-        return f"{mean(values):.2%} ({min(values):.2%} to {max(values):.2%})"
-
     first = found["settings"][0]
-    rows = [(f"T = {each['timesteps']}, 0..{each['z_max']}", accuracy(each["accuracy"]["float"]),
-             accuracy(each["accuracy"]["integer"]), f"{each['mismatches']} of {each['compared']:,}",
+    rows = [(f"T = {each['timesteps']}, 0..{each['z_max']}", spread(each["accuracy"]["float"]),
+             spread(each["accuracy"]["integer"]), f"{each['mismatches']} of {each['compared']:,}",
              f"{each['events']:,.0f}", f"{each['cycles']:,.1f}",
              f"{each['ops'] / 1000:,.1f} ({first['ops'] / each['ops']:.2f} x)",
              f"{each['memory'] / 1000:,.1f} ({first['memory'] / each['memory']:.2f} x)")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.cores import core_of
 from bench.curves import Chart, Curve, curve_chart
 from bench.tables import Table, show, write_text
 from hw.parameters import CoreParameters
@@ -33,9 +34,6 @@ from ternspike.evaluation import evaluate
 from ternspike.samples import test_samples
 
 __all__ = ["Way", "main", "measure", "picture", "table", "ways"]
-
-#: Cores that hold the recipe, where `medium` does not.
-_CORES = {"cifar10-conv": "medium,spike_depth=2048,weight_depth=1024,count_width=12"}
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,7 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     if options.train_epochs is not None:
         recipe = replace(recipe, teacher=replace(recipe.teacher, epochs=options.train_epochs),
                          student=replace(recipe.student, epochs=options.train_epochs))
-    core = options.core or _CORES.get(name, "medium")
+    core = options.core or core_of(name)
     parameters = parse_core(core)
     print(f"Train {recipe.arch} ...", flush=True)
     start = train(recipe, source, seed=options.seed)

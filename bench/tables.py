@@ -1,9 +1,10 @@
 """Tables that are printed, and kept in Markdown files between markers."""
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from model.files import atomic_write
 
-__all__ = ["Table", "markdown", "replace_sections", "show", "write_text"]
+__all__ = ["Table", "markdown", "replace_sections", "show", "spread", "write_text"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ def show(table: Table, title: str) -> None:
         rich.add_row(*map(Text, row), style="bold" if number in table.bold else None)
     # A pipe or a file has no width of its own.
     Console(width=None if sys.stdout.isatty() else 130).print(rich)
+
+
+def spread(values: Sequence[float], form: str = ".2%") -> str:
+    """Return the mean of values, each written in this form; of several, with lowest and highest."""
+    if len(values) == 1:
+        return f"{values[0]:{form}}"
+    return f"{mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def markdown(table: Table) -> str:
