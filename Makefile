@@ -15,10 +15,10 @@ TERNSPIKE := $(BIN)/python -m ternspike
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types bench mnist fashion maps bundling place boards \
-        pins campaign fuzz clean need-data
+        experiments pins campaign fuzz clean need-data
 
 help:  ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv with all dependencies.
 
@@ -92,6 +92,11 @@ build/maps/%.json: build/maps/%.safetensors
 	    --seed $(SEED) $(SAMPLES_$*:%=--samples %) --report $(@:.json=.html) --json $@
 
 .PRECIOUS: build/maps/%.safetensors build/pins/%.safetensors
+
+# What is there already is not trained again; a data set that is not there is said to be missing.
+experiments: export OMP_NUM_THREADS = 1
+experiments: $(STAMP) need-data  ## Train every recipe with three seeds; run 100 samples each in RTL.
+	$(BIN)/python -m bench.experiments --data '$(DATA)' --seed $(SEED) --jobs $(JOBS)
 
 BUNDLED := mnist-conv-t4 mnist-residual-add2
 

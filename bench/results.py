@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ablation, conversion, explore, levels, peers, pins, pruning
+from bench import ablation, conversion, experiments, explore, levels, peers, pins, pruning
 from bench.tables import Table, markdown, replace_sections, write_text
 from boards.catalogue import BOARDS
 
@@ -156,6 +156,13 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
     else:
         missing.append("comparison with the peers: make bench")
 
+    if shown := experiments.document(build / "experiments"):
+        made["experiments"] = shown
+        write_text(build / "experiments" / "accuracy.svg",
+                   experiments.picture(experiments.measured(build / "experiments")))
+    else:
+        missing.append("experiments: make experiments")
+
     reports = []
     for folder, command in _REPORTS.items():
         file = build / folder / "report.json"
@@ -232,6 +239,9 @@ def main(arguments: list[str] | None = None) -> int:
         if "peers" in made:
             picture = (options.build / "bench" / "peers.svg").read_text(encoding="utf-8")
             write_text(options.output.parent / "peers.svg", picture)
+        if "experiments" in made:
+            picture = (options.build / "experiments" / "accuracy.svg").read_text(encoding="utf-8")
+            write_text(options.output.parent / "experiments.svg", picture)
         if "pruning" in made:
             for file in sorted((options.build / "pruning").glob("*.svg")):
                 write_text(options.output.parent / f"pruning-{file.name}",

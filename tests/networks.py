@@ -25,8 +25,8 @@ from model.network import (
     level_weights,
 )
 
-__all__ = ["CORES", "PAIRS", "any_network", "any_samples", "candidate", "drawn", "fits", "networks",
-           "random_network", "random_samples"]
+__all__ = ["CORES", "PAIRS", "SMALL", "any_network", "any_samples", "candidate", "drawn", "fits",
+           "networks", "random_network", "random_samples"]
 
 #: Small cores, odd in different ways: several planes at once, an odd number of banks, as many lanes
 #: as banks, one unit for all lanes, visits that are no power of two, one port for the weights,
@@ -46,6 +46,10 @@ CORES = {
         spike_depth=1024, neuron_depth=2048, gain_depth=4096, program_depth=12, readout_depth=20,
         count_width=7, current_width=26, membrane_width=16, leak_terms=2),
 }
+
+#: The command line's name of the first of them.
+SMALL = "tiny," + ",".join(
+    f"{name}={str(value).lower()}" for name, value in CORES["planes1"].to_dict().items())
 
 #: Each network runs on two of them.
 PAIRS = [("planes1", "planes2"), ("planes2", "planes4"), ("planes4", "planes1")]

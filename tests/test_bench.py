@@ -270,7 +270,8 @@ def test_results_takes_what_is_there(tmp_path, capsys):
     assert "| **medium** | **LFE5U-85 speed 6** | **16 x 64 x 1** |" in output.read_text()
     printed = capsys.readouterr().out
     for command in ("make bench", "make demo", "make mnist", "make fashion", "bench.levels",
-                    "bench.explore", "bench.ablation", "bench.conversion"):
+                    "bench.explore", "bench.ablation", "bench.conversion",
+                    "make experiments"):
         assert command in printed
 
 
@@ -323,7 +324,7 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
     made, missing = results.sections(tmp_path)
-    assert set(made) == {"peers"} and len(missing) == 13
+    assert set(made) == {"peers"} and len(missing) == 14
     assert "tinyODIN" in made["peers"]
     assert (tmp_path / "bench" / "peers.svg").exists()
 
@@ -411,8 +412,8 @@ def test_pruning_stands_in_the_results(tmp_path):
 
 
 @pytest.mark.parametrize("file, names", [
-    ("docs/results.md", ("networks", "maps", "bundling", "levels", "pruning", "ablation",
-                         "conversion", "place", "peers", "presets")),
+    ("docs/results.md", ("networks", "experiments", "maps", "bundling", "levels", "pruning",
+                         "ablation", "conversion", "place", "peers", "presets")),
     ("README.md", ("networks",))])
 def test_documents_have_all_markers(file, names):
     replace_sections((ROOT / file).read_text(encoding="utf-8"), dict.fromkeys(names, "new"))

@@ -18,11 +18,7 @@ from ternspike.cli import main
 from ternspike.dump import Dump
 from ternspike.training import Changes, choose_recipe
 from tests.fake_device import FakeDevice, device_on_socket, table
-from tests.networks import CORES
-
-# The command line's name of a core that other tests simulate, too.
-SMALL = "tiny," + ",".join(
-    f"{name}={str(value).lower()}" for name, value in CORES["planes1"].to_dict().items())
+from tests.networks import CORES, SMALL
 
 
 def random_network(inputs=64, hidden=12, outputs=10, timesteps=3, **metadata) -> IntegerNetwork:
