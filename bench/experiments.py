@@ -192,18 +192,23 @@ def picture(found: Iterable[Mapping[str, Any]]) -> str:
 
 
 def measured(folder: Path) -> list[dict[str, Any]]:
-    """Return the experiments that are there, in the order of `recipes`, others at the end.
+    """Return the experiments that are there: by data set, and then in the order of `recipes`.
+
+    What is not known there stands at the end.
 
     Raises
     ------
     ExperimentError
         If a file does not hold an experiment.
     """
-    order = list(names(recipes()))
+    sets, order = [recipe.dataset for recipe in RECIPES.values()], list(names(recipes()))
+
+    def place(each: Mapping[str, Any]) -> tuple[int, ...]:
+        return tuple(among.index(item) if item in among else len(among)
+                     for among, item in ((sets, each["dataset"]), (order, each["name"])))
+
     found = [_read(file) for file in sorted(folder.glob("*.json"))]
-    return sorted((each for each in found if each["seeds"]),
-                  key=lambda each: (order.index(each["name"]) if each["name"] in order
-                                    else len(order)))
+    return sorted((each for each in found if each["seeds"]), key=place)
 
 
 def document(folder: Path) -> str:

@@ -9,7 +9,7 @@ from bench.svg import GRID, PALE, WIDTH, mark, page, ticks
 __all__ = ["Panel", "Row", "range_chart"]
 
 _LABEL, _RIGHT, _TOP = 205, 40, 74
-_PITCH, _HEAD, _FOOT, _APART = 28, 46, 34, 8
+_PITCH, _HEAD, _FOOT, _APART = 30, 46, 34, 10
 #: Of the series: colour and mark.
 _LOOKS = (("#0072b2", "circle"), ("#c8451b", "square"), ("#009e73", "diamond"))
 
