@@ -216,7 +216,7 @@ def document(folder: Path) -> str:
     if not (found := measured(folder)):
         return ""
     parts = [markdown(table) for table in tables(found).values()]
-    parts.append("![The accuracies as ranges](experiments.svg)\n")
+    parts.append("![The accuracies as ranges, each set on its own axis](experiments.svg)\n")
     if beside := published(found):
         parts.append(markdown(beside))
     there = {each["name"] for each in found}
@@ -253,7 +253,8 @@ def _run(name: str, text: str, seeds: range, options: argparse.Namespace) -> dic
         if found == {key: value for key, value in before.items() if key != "seeds"}:
             done = before["seeds"]
         else:
-            print(f"{name}: what is there is of another recipe, core or number of samples")
+            print(f"{name}: what is there is of another recipe, core or number of samples; "
+                  "it is replaced")
     for seed in seeds:
         if any(one["seed"] == seed for one in done):
             print(f"{name}, seed {seed}: is there", flush=True)
@@ -282,9 +283,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, help="of each training (default the recipe's)")
     parser.add_argument("--folder", type=Path, default=Path("build/experiments"))
     options = parser.parse_args(arguments)
-    for name in ("seeds", "samples", "jobs"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    for name, least in (("seeds", 1), ("seed", 0), ("samples", 1), ("jobs", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} must be at least {least}, not {getattr(options, name)}")
     failed = False
     try:
         for name, text in names(options.recipe or recipes()).items():

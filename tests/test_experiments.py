@@ -153,11 +153,12 @@ def test_a_file_that_is_called_as_a_recipe(tmp_path):
         experiments.names([str(file)])
 
 
-@pytest.mark.parametrize("wrong", ["--seeds", "--samples", "--jobs"])
-def test_at_least_one(wrong, capsys):
+@pytest.mark.parametrize("option, least", [("--seeds", 1), ("--seed", 0), ("--samples", 1),
+                                           ("--jobs", 1)])
+def test_limits(option, least, capsys):
     with pytest.raises(SystemExit):
-        experiments.main([wrong, "0"])
-    assert f"{wrong} must be at least 1, not 0" in capsys.readouterr().err
+        experiments.main([option, str(least - 1)])
+    assert f"{option} must be at least {least}, not {least - 1}" in capsys.readouterr().err
 
 
 def test_committed_recipes_are_the_default():
