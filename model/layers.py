@@ -94,7 +94,7 @@ class Synapses(nn.Module):
             sums = F.linear(maps.flatten(1), weight)[:, None, None]
         else:
             weight = _lowered(weight, spec).contiguous(memory_format=torch.channels_last)
-            maps = maps.contiguous(memory_format=torch.channels_last)
+            maps = _channels_last(maps)
             sums = F.conv2d(maps, weight, None, spec.stride, spec.padding, groups=spec.groups)
             # What fills no window of the pool is no neuron.
             _, height, width = spec.outputs
@@ -329,6 +329,17 @@ def _lowered(weight: torch.Tensor, spec: DenseSpec | ConvSpec) -> torch.Tensor:
         start = position * spec.step
         unrolled[:, position, start:start + spec.depth] = weight
     return unrolled.flatten(0, 1)
+
+
+def _channels_last(maps: torch.Tensor) -> torch.Tensor:
+    """Return maps (samples, channels, height, width) with the channels last in memory.
+
+    A single channel needs no moving, but strides that say so: without them what a convolution
+    returns, and its gradient, would have the channels first and be copied into order.
+    """
+    if maps.shape[1] == 1:
+        return maps.contiguous().squeeze(1)[..., None].movedim(-1, 1)
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def _max_pooled(spikes: torch.Tensor, pool: tuple[int, int]) -> torch.Tensor:

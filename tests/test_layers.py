@@ -9,7 +9,7 @@ from model.architecture import ConvSpec, parse
 from model.data import Coding
 from model.fold import FoldSettings, blank, fold
 from model.golden import execute
-from model.layers import SpikingNetwork, Synapses, as_inputs
+from model.layers import SpikingNetwork, Synapses, _channels_last, as_inputs
 from model.network import Merge, MergeLayer, Readout, Reset
 from model.neuron import NeuronSettings
 from model.quantise import QuantiserSettings
@@ -132,6 +132,16 @@ def test_every_parameter_gets_a_gradient(arch):
     model(as_inputs(events(model))).logits.square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_keep_the_channels_last(channels):
+    """Of one channel, too: what they return is in order, and the same."""
+    maps, weight = torch.randn(4, channels, 6, 5), torch.randn(8, channels, 3, 3)
+    ordered = _channels_last(maps)
+    sums = F.conv2d(ordered, weight, padding=1)
+    assert ordered.equal(maps) and sums.movedim(1, -1).is_contiguous()
+    torch.testing.assert_close(sums, F.conv2d(maps, weight, padding=1))
 
 
 def test_static_input_is_that_of_every_step():
