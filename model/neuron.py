@@ -206,7 +206,8 @@ class _Run(torch.autograd.Function):
             v = settings.v_init * threshold
             for t in range(steps):
                 drive = current[part] if static else current[t, part]
-                membrane = torch.add(drive, v * leak, out=before[t, part])
+                stored = v if leak == 1 else v * leak
+                membrane = torch.add(drive, stored, out=before[t, part])
                 fired = _count(membrane, threshold, settings, out=spikes[t, part])
                 if t + 1 < steps:
                     v = membrane - fired * threshold if soft else membrane * (fired == 0)
@@ -245,7 +246,8 @@ class _Run(torch.autograd.Function):
                 if grad_leak is not None:
                     grad_leak += (grad_v * _stored(before, spikes, t, part, threshold,
                                                    settings)).sum()
-                grad_v.mul_(ctx.leak)
+                if ctx.leak != 1:
+                    grad_v.mul_(ctx.leak)
             if grad_threshold is not None:
                 grad_threshold[part].add_(grad_v, alpha=settings.v_init)
         if grad_threshold is not None:

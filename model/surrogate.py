@@ -35,7 +35,7 @@ def derivative(x: torch.Tensor, surrogate: Surrogate, width: float) -> torch.Ten
             s = torch.sigmoid(x / width)
             return s * (1 - s) / width
         case Surrogate.ATAN:
-            return 1 / (width * (1 + (math.pi / width * x) ** 2))
+            return x.mul(math.pi / width).square_().add_(1).mul_(width).reciprocal_()
 
 
 class _Spike(torch.autograd.Function):
