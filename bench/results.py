@@ -10,7 +10,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ablation, conversion, experiments, explore, levels, peers, pins, pruning
+from bench import (
+    ablation,
+    conversion,
+    experiments,
+    explore,
+    levels,
+    peers,
+    pins,
+    pruning,
+    training_speed,
+)
 from bench.tables import Table, markdown, replace_sections, write_text
 from boards.catalogue import BOARDS
 
@@ -215,6 +225,14 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
     else:
         missing.append("pruning: python -m bench.pruning")
 
+    speed_file = build / "bench" / "training_speed.json"
+    if speed_file.exists():
+        summary = json.loads(speed_file.read_text())
+        made["speed"] = training_speed.document(summary)
+        write_text(build / "bench" / "training-speed.svg", training_speed.picture(summary))
+    else:
+        missing.append("speed of training: python -m bench.training_speed")
+
     explore_file = build / "bench" / "explore.json"
     if explore_file.exists():
         made["presets"] = explore.document(json.loads(explore_file.read_text()),
@@ -236,12 +254,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         made, missing = sections(options.build)
         text = replace_sections(options.output.read_text(encoding="utf-8"), made)
-        if "peers" in made:
-            picture = (options.build / "bench" / "peers.svg").read_text(encoding="utf-8")
-            write_text(options.output.parent / "peers.svg", picture)
-        if "experiments" in made:
-            picture = (options.build / "experiments" / "accuracy.svg").read_text(encoding="utf-8")
-            write_text(options.output.parent / "experiments.svg", picture)
+        for section, file, name in (
+                ("peers", "bench/peers.svg", "peers.svg"),
+                ("experiments", "experiments/accuracy.svg", "experiments.svg"),
+                ("speed", "bench/training-speed.svg", "training-speed.svg")):
+            if section in made:
+                write_text(options.output.parent / name,
+                           (options.build / file).read_text(encoding="utf-8"))
         if "pruning" in made:
             for file in sorted((options.build / "pruning").glob("*.svg")):
                 write_text(options.output.parent / f"pruning-{file.name}",

@@ -8,14 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from bench import ablation, campaign, conversion, explore, levels, peers, pins, pruning, results
+from bench import (
+    ablation,
+    campaign,
+    conversion,
+    explore,
+    levels,
+    peers,
+    pins,
+    pruning,
+    results,
+    training_speed,
+)
 from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
 from bench.curves import Chart, Curve, curve_chart
 from bench.place import ECP5
 from bench.published import PEERS
 from bench.tables import Table, markdown, replace_sections
+from bench.training_peers import INSTALL, LIBRARIES, missing
 from bench.workloads import WORKLOADS, synaptic_operations
 from hw.parameters import PRESETS
 from mapping.program import compile_network
@@ -413,7 +426,7 @@ def test_pruning_stands_in_the_results(tmp_path):
 
 @pytest.mark.parametrize("file, names", [
     ("docs/results.md", ("networks", "experiments", "maps", "bundling", "levels", "pruning",
-                         "ablation", "conversion", "place", "peers", "presets")),
+                         "ablation", "conversion", "speed", "place", "peers", "presets")),
     ("README.md", ("networks",))])
 def test_documents_have_all_markers(file, names):
     replace_sections((ROOT / file).read_text(encoding="utf-8"), dict.fromkeys(names, "new"))
@@ -608,3 +621,108 @@ def test_curves_need_points(charts):
 def test_curves_need_a_logarithm():
     with pytest.raises(ValueError, match="Points of 'one' must lie above 0"):
         curve_chart("zero", [Chart("zero", "x", (Curve("one", ((0.0, 1.0),)),))])
+
+
+# Speed of training
+
+def speed(*peers):
+    """Return what `bench.training_speed` would have found: a peer's step takes 1.5 times ours."""
+    def times(ratio):
+        quartiles = {"seconds": 0.01 * ratio, "ratio": [ratio - 0.25, ratio, ratio + 0.25]}
+        return dict.fromkeys(("step", *training_speed.PHASES), quartiles)
+
+    parts = dict.fromkeys([*training_speed.PARTS, training_speed.REST], 0.125) | {"weights": 0.375}
+    found = {"parts": parts, "operators": {"aten::mm": 0.375}}
+    ratios = {training_speed.OURS: 1.0, training_speed.TERNARY: 1.25} | dict.fromkeys(peers, 1.5)
+    return {"versions": {"torch": "2.13.0"}, "threads": 1, "batch": 128, "rounds": 41, "cases": [
+        {"case": str(case), "measured": {name: times(ratio) for name, ratio in ratios.items()},
+         "profile": dict.fromkeys((training_speed.OURS, training_speed.TERNARY), found)}
+        for case in training_speed.CASES]}
+
+
+def test_speed_of_training_stands_in_the_results(tmp_path):
+    build, readme = tmp_path / "build", tmp_path / "README.md"
+    output = tmp_path / "docs" / "results.md"
+    (build / "bench").mkdir(parents=True)
+    (build / "bench" / "training_speed.json").write_text(json.dumps(speed(*LIBRARIES)))
+    output.parent.mkdir()
+    output.write_text(TEMPLATE.replace("place", "speed"))
+    readme.write_text("")
+    assert results.main(["--build", str(build), "--output", str(output),
+                         "--readme", str(readme)]) == 0
+    text = output.read_text()
+    assert "| network | time of | Ternspike, ternary | snntorch | spikingjelly |" in text
+    assert ("| **784-256-10, T = 8, spikes** | **step** | **1.25 (1.00 to 1.50)** | "
+            "**1.50 (1.25 to 1.75)** | **1.50 (1.25 to 1.75)** |") in text
+    assert "| 784-256-10, T = 4, pixels, ternary | 38% | 12% | 12% | 12% | 12% | 12% |" in text
+    assert "| `aten::mm` | 37.5% |" in text and "41 rounds" in text
+    picture = ElementTree.fromstring((output.parent / "training-speed.svg").read_text())
+    assert any(element.text == "37.5%" for element in picture.iter())
+
+
+def test_speed_without_peers():
+    """What is not installed is no column."""
+    table = training_speed.ratios_table(speed())
+    assert table.header == ("network", "time of", "Ternspike, ternary")
+    assert table.bold == {0, 3, 6, 9, 12}
+
+
+def test_speed_says_what_to_install(tmp_path, monkeypatch, capsys):
+    """And profiles ours all the same."""
+    monkeypatch.setattr(training_speed, "missing", lambda: list(LIBRARIES))
+    monkeypatch.setattr(training_speed, "CASES", (training_speed.Case("16-8-10", 2, True),
+                                                  training_speed.Case("1x6x6-4C3-10", 2, False)))
+    output = tmp_path / "speed.json"
+    assert training_speed.main(["--rounds", "2", "--batch", "4", "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert f"left out: snntorch, spikingjelly. To compare with them:\n{INSTALL}" in printed
+    assert "aten::" in printed
+    for each in json.loads(output.read_text())["cases"]:
+        assert list(each["measured"]) == [training_speed.OURS, training_speed.TERNARY]
+        for found in each["profile"].values():
+            assert sum(found["parts"].values()) == pytest.approx(1)
+            assert min(found["parts"][part] for part in ("weights", "batch norm", "neurons")) > 0
+        assert each["profile"][training_speed.OURS]["parts"]["quantiser"] == 0
+        assert each["profile"][training_speed.TERNARY]["parts"]["quantiser"] > 0
+
+
+def test_speed_of_networks_that_differ(monkeypatch, tmp_path, capsys):
+    """A peer that computes something else is no comparison."""
+    monkeypatch.setattr(training_speed, "missing", list)
+    monkeypatch.setattr(training_speed, "LIBRARIES", {"other": Doubled})
+    monkeypatch.setattr(training_speed, "CASES", (training_speed.Case("16-8-10", 2, True),))
+    assert training_speed.main(["--rounds", "2", "--output", str(tmp_path / "speed.json")]) == 1
+    assert "the networks are not the same" in capsys.readouterr().err
+
+
+class Doubled(torch.nn.Module):
+    """A network with twice the logits of another."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        return 2 * self.network(inputs).logits
+
+
+@pytest.mark.parametrize("wrong", ["--rounds=1", "--batch=1", "--threads=0"])
+def test_speed_of_nothing(wrong, capsys):
+    with pytest.raises(SystemExit):
+        training_speed.main([wrong])
+    assert "must be at least" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(bool(missing()), reason="the extra `peers` is not installed")
+@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("static", [False, True])
+def test_peers_compute_the_same(name, static):
+    """Loss and, after two steps, parameters, of a network with a convolution."""
+    case = training_speed.Case("1x8x8-4C3S2-10", 3, static)
+    both = [training_speed.Trained(case, each, 16) for each in (training_speed.OURS, name)]
+    for each in both:
+        each.step()
+        each.step()
+    assert both[0].loss == pytest.approx(both[1].loss, rel=1e-4)
+    weights = [next(each.network.parameters()) for each in both]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
