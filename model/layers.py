@@ -91,14 +91,14 @@ class Synapses(nn.Module):
         if spec.sum_pool != (1, 1):
             maps = F.avg_pool2d(maps, spec.sum_pool)
         if isinstance(spec, DenseSpec):
-            sums = F.linear(maps.flatten(1), weight)[:, None, None]
-        else:
-            weight = _lowered(weight, spec).contiguous(memory_format=torch.channels_last)
-            maps = _channels_last(maps)
-            sums = F.conv2d(maps, weight, None, spec.stride, spec.padding, groups=spec.groups)
-            # What fills no window of the pool is no neuron.
-            _, height, width = spec.outputs
-            sums = sums[..., :height, :width].movedim(1, -1)
+            normed = self.norm(F.linear(maps.flatten(1), weight))
+            return normed.view(*source.shape[:-3], *spec.outputs)
+        weight = _lowered(weight, spec).contiguous(memory_format=torch.channels_last)
+        maps = _channels_last(maps)
+        sums = F.conv2d(maps, weight, None, spec.stride, spec.padding, groups=spec.groups)
+        # What fills no window of the pool is no neuron.
+        _, height, width = spec.outputs
+        sums = sums[..., :height, :width].movedim(1, -1)
         normed = self.norm(sums.reshape(-1, sums.shape[-1])).view(sums.shape)
         return normed.movedim(-1, 1).unflatten(0, source.shape[:-3])
 
