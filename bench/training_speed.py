@@ -68,7 +68,7 @@ class Case:
 DENSE, MAPS = "784-256-10", "1x28x28-16C3S2-32C3S2-10"
 CASES = (Case(DENSE, 4, False), Case(DENSE, 8, False), Case(DENSE, 4, True), Case(MAPS, 4, False),
          Case(MAPS, 4, True))
-OPERATORS_OF = (CASES[0], CASES[3])     # those of the others are much the same
+DETAILED = (CASES[0], CASES[3])     # those of the others are much the same
 
 
 class Trained:
@@ -223,7 +223,7 @@ def picture(summary: dict[str, Any]) -> str:
     panels = [Panel(f"{each['case']}: percent of a step",
                     tuple(Bar(part, 100 * share, f"{share:.1%}", ours=True)
                           for part, share in each["profile"][TERNARY]["parts"].items() if share))
-              for each in summary["cases"]]
+              for each in summary["cases"] if each["case"] in map(str, DETAILED)]
     return bar_chart("What a training step of a ternary network is spent on", panels)
 
 
@@ -235,7 +235,7 @@ def document(summary: dict[str, Any]) -> str:
             f"Shares of a step's time, all parts with their way back:\n\n"
             f"{markdown(parts_table(summary))}\n")
     for each in summary["cases"]:
-        if each["case"] in map(str, OPERATORS_OF):
+        if each["case"] in map(str, DETAILED):
             text += (f"Operators of {each['case']}, ternary:\n\n"
                      f"{markdown(operators_table(each['profile'][TERNARY]['operators']))}\n")
     return text + "![Bars of the parts](training-speed.svg)\n"

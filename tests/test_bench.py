@@ -337,7 +337,7 @@ def test_peers_and_pictures_reach_the_results(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "peers.json").write_text(json.dumps(summary(None)))
     made, missing = results.sections(tmp_path)
-    assert set(made) == {"peers"} and len(missing) == 14
+    assert set(made) == {"peers"} and len(missing) == 15
     assert "tinyODIN" in made["peers"]
     assert (tmp_path / "bench" / "peers.svg").exists()
 
