@@ -160,6 +160,17 @@ class HostLink(wiring.Component):
             pages.clear.eq(self.core_reset),
         ]
 
+        # The core may lie far away, and answers to what a request did long before the next.
+        idle, busy, room, sample = (Signal(name=name) for name in ("idle", "busy", "room", "sample"))
+        frame = Signal.like(self.frame)
+        m.d.sync += [
+            idle.eq(self.idle),
+            busy.eq(self.busy),
+            room.eq(self.samples.ready),
+            sample.eq(self.results.valid & self.results.ready & self.results.payload.last),
+            frame.eq(self.frame),
+        ]
+
         # Where a byte stands in its frame, less OVERHEAD: of a whole frame, the length of the
         # payload. The header's bytes are the only ones below -4, and a word of the payload begins
         # wherever the two lowest bits are 0.
@@ -248,12 +259,12 @@ class HostLink(wiring.Component):
         part  = Signal(range(beat_bytes))                    # byte in the beat
         beats = Signal(range(MAX_FRAME - OVERHEAD + 1))      # of the request
         some  = Signal()                                     # there is a beat, or a word to write
-        left  = Signal.like(self.frame.beats)                # beats of the sample that are missing
+        left  = Signal.like(frame.beats)                     # beats of the sample that are missing
         sample_begins = Signal()
         left_after    = Signal(signed(max(len(left), len(beats)) + 1))
         m.d.comb += [
             sample_begins.eq(left == 0),
-            left_after.eq(Mux(sample_begins, self.frame.beats, left) - beats),
+            left_after.eq(Mux(sample_begins, frame.beats, left) - beats),
         ]
 
         # STATUS
@@ -262,12 +273,11 @@ class HostLink(wiring.Component):
         with m.If(told_status.slot == 11):
             m.d.sync += open_.eq(receiving)
         m.d.comb += [
-            told_status.idle.eq(self.idle),
-            told_status.loaded.eq(self.frame.valid),
+            told_status.idle.eq(idle),
+            told_status.loaded.eq(frame.valid),
             told_status.waiting.eq(pages.waiting),
-            told_status.busy.eq(self.busy),
-            told_status.sample.eq(self.results.valid & self.results.ready &
-                                  self.results.payload.last),
+            told_status.busy.eq(busy),
+            told_status.sample.eq(sample),
             told_status.clear.eq(self.core_reset),
             told_write.addr.eq(Cat(told_status.slot, told_status.slot[3].replicate(4), 1)),
             told_write.data.eq(told_status.byte),
@@ -400,15 +410,15 @@ class HostLink(wiring.Component):
                         m.d.comb += bad_length.eq(position != payload)
                 with m.If(bad_length):
                     m.d.sync += status.eq(Status.BAD_LENGTH)
-                with m.Elif((command == Command.INPUT) & ~self.frame.valid):
+                with m.Elif((command == Command.INPUT) & ~frame.valid):
                     m.d.sync += status.eq(Status.NO_PROGRAM)
                 with m.Elif((command == Command.INPUT) & (left_after < 0)):
                     m.d.sync += status.eq(Status.BAD_LENGTH)
                 with m.Elif(((command == Command.WRITE) & ~(in_range & last_in_range)) |
                             ((command == Command.BAUD) & (line.to < MIN_DIVISOR))):
                     m.d.sync += status.eq(Status.OUT_OF_RANGE)
-                with m.Elif(((command == Command.WRITE) & ~self.idle) |
-                            ((command == Command.INPUT) & sample_begins & ~self.samples.ready)):
+                with m.Elif(((command == Command.WRITE) & ~idle) |
+                            ((command == Command.INPUT) & sample_begins & ~room)):
                     m.d.sync += status.eq(Status.BUSY)
                 with m.Else():
                     with m.Switch(command):
