@@ -161,7 +161,7 @@ class HostLink(wiring.Component):
         ]
 
         # The core may lie far away, and answers to what a request did long before the next.
-        idle, busy, room, sample = (Signal(name=name) for name in ("idle", "busy", "room", "sample"))
+        idle, busy, room, sample = Signal(), Signal(), Signal(), Signal()
         frame = Signal.like(self.frame)
         m.d.sync += [
             idle.eq(self.idle),
