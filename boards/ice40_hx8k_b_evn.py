@@ -16,7 +16,6 @@ BOARD = Board(
     clock=30_000_000,
     device=("--hx8k", "--package", "ct256"),
     block_rams=32, led=("led", ""), loader=("--board", "ice40_generic"),
-    # A bit that the adders of a lane take twice goes to two inputs of one LUT. nextpnr may exchange
-    # the inputs of a LUT, and with the seeds 1 to 3 it does so to and fro and does not end.
+    # With seeds before it nextpnr does not end, see ice40.py.
     first_seed=4,
     notes="Serial line: the second of its two USB ports.")

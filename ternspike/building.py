@@ -282,7 +282,7 @@ def _show(board: "Board", summary: dict[str, Any]) -> None:
                   f"{path['routing'] / path['delay']:.0%} wires"),
                  ("  from", path["start"], ""), ("  to", path["end"], "")]
     seeds = summary["seeds"]
-    rows.append(("seed", str(summary["seed"]), f"of {len(seeds)}"))
+    rows.append(("seed", str(summary["seed"]), f"of {len(seeds)} tried"))
     console.show(f"{board.title}, {board.chip}, core {summary['core']['name']}", rows)
     failed = [seed for seed, achieved in seeds.items() if achieved is None]
     if failed:
