@@ -378,7 +378,7 @@ class Tools:
 
 @pytest.fixture
 def tools(monkeypatch):
-    made = Tools({1: 25.0, 2: 31.0, 3: 23.0, 4: 30.0})
+    made = Tools({1: 25.0, 2: 31.0, 3: 23.0})
     monkeypatch.setattr(building, "_run", made)
 
     # What is built does not matter here, and takes a second each time.
@@ -519,7 +519,7 @@ def network(inputs):
 
 def test_network(ternspike, tools, tmp_path):
     tools.wanted = 30.0
-    tools.fmax = {4: 33.0}
+    tools.fmax = {1: 33.0}
     network(16).save(tmp_path / "small.safetensors")
     network(400).save(tmp_path / "large.safetensors")
     board = ("build", "--board", "ice40_hx8k_b_evn", "--core", SMALL)
