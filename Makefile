@@ -74,7 +74,6 @@ fashion: $(STAMP) need-data  ## The same with Fashion-MNIST.
 # larger memories; of the largest, and of those that differ in a merge only, not all test images run.
 MAPS := mnist-conv mnist-conv-t4 fashion-conv cifar10-conv salinas-a fsdd nmnist \
         $(addprefix mnist-residual-,add2 barrier2 or iand)
-CORE_cifar10-conv    := medium,spike_depth=2048,weight_depth=1024,count_width=12
 SAMPLES_cifar10-conv := 1000
 SAMPLES_mnist-residual-add2     := 2000
 SAMPLES_mnist-residual-barrier2 := 2000
@@ -88,7 +87,8 @@ build/maps/%.safetensors: | $(STAMP) need-data
 	OMP_NUM_THREADS=$(JOBS) $(TERNSPIKE) train --recipe $* --data '$(DATA)' --seed $(SEED) -o $@
 
 build/maps/%.json: build/maps/%.safetensors
-	$(TERNSPIKE) simulate $< --data '$(DATA)' --core $(or $(CORE_$*),medium) --jobs $(JOBS) \
+	$(TERNSPIKE) simulate $< --data '$(DATA)' --jobs $(JOBS) \
+	    --core $$($(BIN)/python -c 'from bench.cores import core_of; print(core_of("$*"))') \
 	    --seed $(SEED) $(SAMPLES_$*:%=--samples %) --report $(@:.json=.html) --json $@
 
 .PRECIOUS: build/maps/%.safetensors build/pins/%.safetensors

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ python -m pip install loguru tqdm
 SpikingJelly asks for and these measurements do not need, would bring another.)"""
 
 
-class PeerNetwork(nn.Module):
+class PeerNetwork(nn.Module, ABC):
     """A network of another library, with the weights and the batch norm of one of ours.
 
     Parameters
@@ -51,13 +52,13 @@ class PeerNetwork(nn.Module):
         self.synapses = nn.ModuleList(self.synapses_like(layer) for layer in layers)
         self.neurons = nn.ModuleList(self.make_neurons() for _ in layers[1:])
 
+    @abstractmethod
     def synapses_like(self, layer: Synapses) -> nn.Module:
         """Return weights and batch norm that take (steps, samples, channels, height, width)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_neurons(self) -> nn.Module:
         """Return neurons that take currents (steps, samples, ...)."""
-        raise NotImplementedError
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the logits (samples, classes) of inputs as `SpikingNetwork` takes them."""

@@ -46,7 +46,7 @@ class Board:
     initial_weights : :class:`bool`
         The memories of the weights take contents from the bitstream.
     first_seed : :class:`int`
-        Of nextpnr.
+        Seed of nextpnr that is tried first.
     notes : :class:`str`
         What to know before one connects it.
     """

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -446,26 +445,21 @@ def test_event_coding():
     assert data.inputs(Coding.EVENTS) == 8
 
 
-real = pytest.mark.skipif(not os.environ.get("TERNSPIKE_DATA"), reason="needs TERNSPIKE_DATA")
-
-
 @pytest.mark.data
-@real
 @pytest.mark.parametrize(("name", "train", "test", "shape"), [
     ("mnist", 60_000, 10_000, (28, 28)), ("fashion-mnist", 60_000, 10_000, (28, 28)),
     ("cifar10", 50_000, 10_000, (3, 32, 32)), ("salinas-a", 2674, 2674, (28, 7, 7)),
     ("fsdd", 2700, 300, (24, 1, 32)), ("nmnist", 1000, 100, (3, 2, 34, 34))])
-def test_real_sets(name, train, test, shape):
-    data = load(name)
+def test_real_sets(data_folder, name, train, test, shape):
+    data = load(name, data_folder)
     assert (len(data.train_x), len(data.test_x), data.shape) == (train, test, shape)
     assert np.bincount(data.train_y).min() > train / 20
 
 
 @pytest.mark.data
-@real
-def test_real_digits_of_events_stand_upright():
+def test_real_digits_of_events_stand_upright(data_folder):
     """Ones are taller than wide, and sevens have their bar above."""
-    data = load("nmnist")
+    data = load("nmnist", data_folder)
     maps = data.train_x.sum((1, 2), dtype=np.int64)
     rows, columns = maps.sum(2), maps.sum(1)
     pixels = np.arange(34)
@@ -481,10 +475,9 @@ def test_real_digits_of_events_stand_upright():
 
 
 @pytest.mark.data
-@real
-def test_real_words_are_bright_where_they_are_voiced():
+def test_real_words_are_bright_where_they_are_voiced(data_folder):
     """Vowels lie below 1 kHz, where most of the energy is; each recording has its loudest band."""
-    data = load("fsdd")
+    data = load("fsdd", data_folder)
     means = data.train_x.mean((0, 2, 3))
     assert means[1:10].min() > means[10:].max()
     assert (data.train_x.max((1, 2, 3)) == 255).all() and data.train_x.min((1, 2, 3)).max() < 32

@@ -1,7 +1,6 @@
 """Training end to end on small real and made-up data."""
 
 import dataclasses
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -397,13 +396,12 @@ def test_shipped_recipes_fit_their_data():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not os.environ.get("TERNSPIKE_DATA"), reason="needs TERNSPIKE_DATA")
 @pytest.mark.parametrize(("name", "least"), [("fsdd", 0.8), ("nmnist", 0.4)])
-def test_recipes_of_recordings_learn(name, least):
+def test_recipes_of_recordings_learn(data_folder, name, least):
     """Two epochs are enough to see it: by chance 0.1 would be right."""
     spec = RECIPES[name]
     short = dataclasses.replace(spec, teacher=dataclasses.replace(spec.teacher, epochs=2),
                                 student=dataclasses.replace(spec.student, epochs=2),
                                 fold=FoldSettings(samples=100))
-    result = train(short, load(name), seed=1)
+    result = train(short, load(name, data_folder), seed=1)
     assert min(result.float_accuracy, result.ternary_accuracy, result.integer_accuracy) > least
