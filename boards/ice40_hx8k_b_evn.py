@@ -16,6 +16,4 @@ BOARD = Board(
     clock=30_000_000,
     device=("--hx8k", "--package", "ct256"),
     block_rams=32, led=("led", ""), loader=("--board", "ice40_generic"),
-    # With the seeds 1 to 4 nextpnr does not end, see ice40.py.
-    notes="Serial line: the second of its two USB ports. With most seeds nextpnr does not end: "
-          "give --seeds and a short --limit.")
+    notes="Serial line: the second of its two USB ports.")

@@ -25,7 +25,6 @@ BOARD = Board(
     clock=24_000_000,
     device=("--up5k", "--package", "sg48"),
     block_rams=30, led=("rgb_led", "g"), loader=("--board", "ice40_generic", "--cable", "ft232"),
-    # With seed 1 nextpnr exchanges the inputs of a LUT to and fro, see ice40.py, and does not end.
-    initial_weights=False, first_seed=2,
+    initial_weights=False,
     notes="Close the jumper OSC (12 MHz to pin 20). Serial line: an adapter of 3.3 V on pins 28 "
           "(to the board) and 38.")

@@ -128,10 +128,11 @@ class Synapses(wiring.Component):
         m.d.comb += self.closed.eq(last[-1])
 
         for lane in range(p.lanes):
-            # One carry chain adds all of a lane's counts to their accumulators. Between two of
-            # them is a place with the same bit twice: it swallows the carry of the one below and
-            # gives that bit as a carry to the one above. So each counter takes its first mask
-            # for free, and a power of two of banks leaves 2**n - 1 masks for the tree.
+            # One carry chain adds all of a lane's counts to their accumulators. Below each is a
+            # place that adds 1 to its first mask, which is then the carry into the count: so each
+            # counter takes that mask for free, and a power of two of banks leaves 2**n - 1 masks
+            # for the tree. No carry comes into that place, as no count overflows: the mapper
+            # refuses a network of which one could.
             sums, counts, shadows = [], [], []
             for plane in range(p.planes):
                 for sign, masks in (("plus", plus[plane]), ("minus", minus[plane])):
@@ -141,7 +142,7 @@ class Synapses(wiring.Component):
                     count = Signal(p.count_width, name=f"{name}_count", reset_less=True)
                     acc   = Signal(p.count_width, name=f"{name}_acc")
                     m.d.sync += [carry.eq(first), count.eq(count_ones(m, rest, name=name))]
-                    sums    += [carry, acc]
+                    sums    += [Const(1), acc]
                     counts  += [carry, count]
                     shadow = Signal(p.count_width, name=f"{name}_shadow", reset_less=True)
                     m.d.comb += getattr(self.counts[lane], sign)[plane].eq(shadow)

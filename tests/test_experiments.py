@@ -169,13 +169,8 @@ def test_committed_recipes_are_the_default():
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_cores_hold_their_recipes(recipe):
-    """Those of other memories than `medium` has are what `make maps` takes, too."""
-    core = core_of(recipe)
-    assert parse_core(core)
-    rules = (Path(experiments.__file__).parent.parent / "Makefile").read_text()
-    assert (core == "medium") == (f"CORE_{recipe} " not in rules)
-    assert core == "medium" or f":= {core}\n" in rules
+def test_every_recipe_has_a_core(recipe):
+    assert parse_core(core_of(recipe))
 
 
 # Showing
