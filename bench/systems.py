@@ -452,7 +452,7 @@ SYSTEMS = (
         "The idea that what is packed is described once: words of the core are named layouts "
         "(`hw.shapes`), which the simulation packs and unpacks by (`sim.layout`), and its "
         "memories one address map for hardware and compiler (`hw.memory_map`, "
-        "`mapping.program`). Five weights a byte in the file (`model.network_format`).",
+        "`mapping.program`). Five weights a byte in the file, or less (`model.weight_codes`).",
         ("tests/test_sim_layout.py::test_agrees_with_amaranth",
          "tests/test_hw_memory_map.py::test_writes_reassemble",
          "tests/test_network_format.py::test_trits_round_trip"),

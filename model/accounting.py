@@ -13,6 +13,7 @@ import numpy as np
 from model.energy import EnergyReport, LayerEnergy, energy
 from model.network import ConvLayer, IntegerNetwork, Layer, MergeLayer
 from model.network_format import encode, stored_arrays
+from model.weight_codes import sparse_bytes, trit_bytes
 
 __all__ = [
     "EnergyReport", "LayerEnergy", "LayerMemory", "MemoryReport", "arch", "describe", "energy",
@@ -31,10 +32,12 @@ class LayerMemory:
     codes
         2 bits a weight, as on the chip: a plus mask and a minus mask.
     packed
-        Five weights a byte, as in the file: 1.6 bits a weight.
+        Five weights a byte: 1.6 bits a weight.
     sparse
         A bitmap of the weights that are not 0, and a sign bit for each of them: 1 + density bits
         a weight. (Compressed sparse rows need more than that unless nearly all weights are 0.)
+    stored
+        The smaller of these two, as in the file.
     neurons
         Gains, biases and thresholds, each array in the smallest type that holds it.
     reference
@@ -47,6 +50,7 @@ class LayerMemory:
     codes: int
     packed: int
     sparse: int
+    stored: int
     neurons: int
     reference: int
 
@@ -67,7 +71,7 @@ class MemoryReport:
     file: int
 
     def total(self, encoding: str) -> int:
-        """Return the bytes of all layers with all parameters: codes, packed or sparse."""
+        """Return the bytes of all layers with all parameters: codes, packed, sparse or stored."""
         return self.sum(encoding) + self.sum("neurons")
 
     def sum(self, member: str) -> int:
@@ -88,7 +92,7 @@ class MemoryReport:
         return self.sum("nonzero") / self.sum("weights")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all numbers; ``compression_total`` is that of the encoding of the file."""
+        """Return all numbers; ``file`` counts the header and the metadata, too."""
         return {
             "count": self.sum("weights"),
             "density": self.density,
@@ -97,11 +101,12 @@ class MemoryReport:
             "bytes_codes": self.total("codes"),
             "bytes_packed": self.total("packed"),
             "bytes_sparse": self.total("sparse"),
+            "bytes_stored": self.total("stored"),
             "bytes_file": self.file,
             "compression_codes": self.compression("codes"),
             "compression_packed": self.compression("packed"),
             "compression_sparse": self.compression("sparse"),
-            "compression_total": self.compression("packed"),
+            "compression_stored": self.compression("stored"),
             "compression_file": self.sum("reference") / self.file,
             "layers": [asdict(layer) for layer in self.layers],
         }
@@ -203,16 +208,17 @@ def describe(network: IntegerNetwork, number: int) -> dict[str, Any]:
 def _layer_memory(layer: Layer) -> LayerMemory:
     """Count one layer."""
     if isinstance(layer, MergeLayer):
-        return LayerMemory(0, 0, 0, 0, 0, 0, 0)
+        return LayerMemory(0, 0, 0, 0, 0, 0, 0, 0)
     arrays = stored_arrays(layer)
-    packed = arrays.pop("weights").nbytes
+    stored = arrays.pop("weights").nbytes
     nonzero = int(np.count_nonzero(layer.weights))
     return LayerMemory(
         weights=layer.weights.size,
         nonzero=nonzero,
-        codes=_bytes(2 * layer.weights.size),
-        packed=packed,
-        sparse=_bytes(layer.weights.size + nonzero),
+        codes=-(-layer.weights.size // 4),
+        packed=trit_bytes(layer.weights.size),
+        sparse=sparse_bytes(layer.weights.size, nonzero),
+        stored=stored,
         neurons=sum(array.nbytes for array in arrays.values()),
         reference=4 * (layer.weights.size + layer.outputs),
     )
@@ -236,8 +242,3 @@ def _pair(sizes: tuple[int, int]) -> str:
     """Return a height and a width in short."""
     height, width = sizes
     return str(height) if height == width else f"{height}x{width}"
-
-
-def _bytes(bits: int) -> int:
-    """Return how many bytes hold that many bits."""
-    return -(-bits // 8)

@@ -36,22 +36,27 @@ from model.network import (
     Readout,
     Reset,
 )
+from model.weight_codes import (
+    pack_sparse,
+    pack_trits,
+    sparse_bytes,
+    trit_bytes,
+    unpack_sparse,
+    unpack_trits,
+)
 
-__all__ = ["FORMAT", "VERSION", "encode", "pack_trits", "read", "stored_arrays", "unpack_trits"]
+__all__ = ["FORMAT", "VERSION", "encode", "read", "stored_arrays"]
 
 FORMAT = "ternspike integer network"
-#: What `encode` writes. Versions 1 (without z_max, which is 1) and 2 (chains of dense layers) can
-#: be read, too.
-VERSION = 3
+#: What `encode` writes. Versions 1 (without z_max, which is 1), 2 (chains of dense layers) and 3
+#: (weights five to a byte) can be read, too.
+VERSION = 4
 
 # The one key of safetensors' metadata; its value is our JSON document.
 DOCUMENT_KEY = "ternspike"
 MAX_HEADER = 1 << 20
 # The length of the header, little endian, before the header itself.
 PREFIX = 8
-
-TRITS_PER_BYTE = 5
-_PLACES = np.array([1, 3, 9, 27, 81], np.uint8)
 
 _UNSIGNED = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32}
 _SIGNED = {"I8": np.int8, "I16": np.int16, "I32": np.int32}
@@ -69,6 +74,7 @@ _DOCUMENT_FIELDS: dict[int, set[str]] = {
     1: {"format", "version", "input", "input_bits", "timesteps", "layers", "metadata"}}
 _DOCUMENT_FIELDS[2] = _DOCUMENT_FIELDS[1]
 _DOCUMENT_FIELDS[3] = _DOCUMENT_FIELDS[2] | {"input_shape", "input_signed"}
+_DOCUMENT_FIELDS[4] = _DOCUMENT_FIELDS[3]
 
 # The members of a layer, by version and kind.
 _LAYER_FIELDS: dict[int, dict[str, set[str]]] = {1: {"dense": {
@@ -80,57 +86,22 @@ _LAYER_FIELDS[3]["conv"] = _LAYER_FIELDS[3]["dense"] | {
     "kernel", "stride", "padding", "groups", "pool"}
 _LAYER_FIELDS[3]["merge"] = {
     "kind", "operation", "sources", "z_max", "threshold", "reset", "membrane_bits", "signed"}
+_LAYER_FIELDS[4] = _LAYER_FIELDS[3] | {
+    kind: _LAYER_FIELDS[3][kind] | {"nonzero"} for kind in ("dense", "conv")}
 
 _KINDS: dict[type[Layer], str] = {DenseLayer: "dense", ConvLayer: "conv", MergeLayer: "merge"}
 
 
-def pack_trits(weights: np.ndarray) -> np.ndarray:
-    """Pack -1, 0, +1 five to a byte.
-
-    Byte j is the sum of ``(weight[5j+i] mod 3) * 3^i``, the weights taken in row-major order and
-    continued by zeros to a multiple of five.
-
-    Parameters
-    ----------
-    weights
-        int8, any shape.
-
-    Returns
-    -------
-    np.ndarray
-        uint8 (ceil(weights / 5),), each 0..242.
-    """
-    digits = np.zeros(-(-weights.size // TRITS_PER_BYTE) * TRITS_PER_BYTE, np.uint8)
-    digits[:weights.size] = weights.ravel() % 3
-    return (digits.reshape(-1, TRITS_PER_BYTE) * _PLACES).sum(axis=1, dtype=np.uint8)
-
-
-def unpack_trits(packed: np.ndarray, *shape: int) -> np.ndarray:
-    """Undo `pack_trits`, giving int8 of that shape.
-
-    Raises
-    ------
-    NetworkError
-        If a byte is above 242, or a weight beyond the last is not 0.
-    """
-    if packed.max(initial=0) >= 3 ** TRITS_PER_BYTE:
-        raise NetworkError(f"holds the byte {packed.max()}", "weights", 3 ** TRITS_PER_BYTE - 1)
-    codes = np.arange(3 ** TRITS_PER_BYTE)[:, np.newaxis] // _PLACES % 3
-    trits = np.where(codes == 2, -1, codes).astype(np.int8)[packed].ravel()
-    weights = math.prod(shape)
-    if trits[weights:].any():
-        raise NetworkError("has padding that is not 0", "weights")
-    return trits[:weights].reshape(shape)
-
-
 def stored_arrays(layer: NeuronLayer | MergeLayer) -> dict[str, np.ndarray]:
-    """Return a layer's arrays as the file holds them: packed weights, smallest integer types.
+    """Return a layer's arrays as the file holds them.
 
-    A merge has none.
+    Weights as they take fewer bytes, five to each or as a bitmap and signs; the others in the
+    smallest integer types. A merge has none.
     """
     if isinstance(layer, MergeLayer):
         return {}
-    arrays = {"weights": pack_trits(layer.weights)}
+    pack = pack_trits if _sparse(layer.weights) is None else pack_sparse
+    arrays = {"weights": pack(layer.weights)}
     for name in ("gain_plus", "gain_minus", "bias", "threshold"):
         # A readout layer does not fire: it has no thresholds to store.
         if name != "threshold" or layer.readout is None:
@@ -209,6 +180,7 @@ def _describe(layer: Layer) -> dict[str, object]:
         "readout": None if layer.readout is None else layer.readout.value,
         "window": layer.window,
         "sum_pool": list(layer.sum_pool),
+        "nonzero": _sparse(layer.weights),
     }
     if isinstance(layer, DenseLayer):
         return neurons
@@ -219,6 +191,12 @@ def _describe(layer: Layer) -> dict[str, object]:
         "groups": layer.groups,
         "pool": list(layer.pool),
     }
+
+
+def _sparse(weights: np.ndarray) -> int | None:
+    """Return how many weights are not 0 if a bitmap and signs take less than five to a byte."""
+    nonzero = int(np.count_nonzero(weights))
+    return nonzero if sparse_bytes(weights.size, nonzero) < trit_bytes(weights.size) else None
 
 
 def _narrowed(array: np.ndarray, types: Iterable[type[np.integer]]) -> np.ndarray:
@@ -321,13 +299,22 @@ def _weights_shape(layer: dict[str, Any], where: str) -> tuple[int, ...]:
     return layer["outputs"], layer["inputs"] // groups, *kernel
 
 
+def _weights_bytes(layer: dict[str, Any], where: str) -> int:
+    """Return how many bytes the weights take by the description."""
+    weights, nonzero = math.prod(_weights_shape(layer, where)), layer.get("nonzero")
+    if nonzero is None:
+        return trit_bytes(weights)
+    if type(nonzero) is not int or not 0 <= nonzero <= weights:
+        raise NetworkError(f"has {short(nonzero)} weights that are not 0", where, f"0..{weights}")
+    return sparse_bytes(weights, nonzero)
+
+
 def _data_size(header: dict[str, Any], layers: list[dict[str, Any]]) -> int:
     """Check that the header holds exactly the tensors of the layers; return their bytes."""
     expected = {
         f"layers.{number}.{name}": (
             _TYPES[name],
-            math.ceil(math.prod(_weights_shape(layer, f"layer {number}")) / TRITS_PER_BYTE)
-            if name == "weights" else layer["outputs"])
+            _weights_bytes(layer, f"layer {number}") if name == "weights" else layer["outputs"])
         for number, layer in enumerate(layers) if layer["kind"] != "merge"
         for name in _TYPES
         if name != "threshold" or layer["readout"] is None
@@ -388,17 +375,19 @@ def _neurons(
 ) -> DenseLayer | ConvLayer:
     """Build a layer with weights."""
     shape = _weights_shape(description, f"layer {number}")
-    # What the shape of the weights says already is no field.
-    shaped = {"kind", "inputs", "outputs", "kernel"}
+    # What the weights say already is no field.
+    told = {"kind", "inputs", "outputs", "kernel", "nonzero"}
     fields: dict[str, Any] = {
-        name: value for name, value in description.items() if name not in shaped}
+        name: value for name, value in description.items() if name not in told}
     fields["reset"] = _member(Reset, fields["reset"], "reset")
     if fields["readout"] is not None:
         fields["readout"] = _member(Readout, fields["readout"], "readout")
     for name in _TYPES:
         # A readout layer does not fire: it has no thresholds stored.
         fields[name] = tensors.get(f"layers.{number}.{name}", np.zeros(shape[0], np.int32))
-    fields["weights"] = unpack_trits(fields["weights"], *shape)
+    nonzero = description.get("nonzero")
+    fields["weights"] = (unpack_trits(fields["weights"], *shape) if nonzero is None
+                         else unpack_sparse(fields["weights"], nonzero, *shape))
     return DenseLayer(**fields) if description["kind"] == "dense" else ConvLayer(**fields)
 
 

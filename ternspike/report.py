@@ -390,7 +390,7 @@ def _memory(summary: dict[str, Any]) -> list[dict[str, Any]]:
     weights = summary["weights"]
     rows = [{"name": "float32", "bytes": weights["bytes_reference"], "ratio": 1.0}]
     for name, key in (("2-bit codes, on chip", "codes"), ("bitmap and signs", "sparse"),
-                      ("five trits a byte, in the file", "packed")):
+                      ("five trits a byte", "packed"), ("as stored in the file", "stored")):
         rows.append({"name": name, "bytes": weights[f"bytes_{key}"],
                      "ratio": weights[f"compression_{key}"]})
     return rows

@@ -36,7 +36,7 @@ def evaluation(summary: Mapping[str, Any]) -> None:
         ("  by the cycle model", f"{cycles['model_mean']:,.1f}"),
         ("  at the bound", f"{cycles['bound_mean']:,.1f}"),
         ("weights", f"{weights['count']:,}, {weights['density']:.1%} not 0"),
-        ("memory against float32", f"{weights['compression_total']:.2f} x smaller"),
+        ("memory against float32", f"{weights['compression_stored']:.2f} x smaller"),
         ("energy of operations", f"{energy['ratio_ops']:.2f} x lower"),
     ])
 
@@ -125,7 +125,8 @@ def info(summary: Mapping[str, Any]) -> None:
         ("float32", f"{memory['bytes_reference']:,} bytes"),
         *((name, f"{memory[f'bytes_{key}']:,} bytes, {memory[f'compression_{key}']:.2f} x smaller")
           for name, key in (("2-bit codes", "codes"), ("bitmap and signs", "sparse"),
-                            ("five trits a byte", "packed"), ("the file", "file"))),
+                            ("five trits a byte", "packed"),
+                            ("as stored", "stored"), ("the file", "file"))),
     ])
     if summary["metadata"]:
         show("Metadata", sorted(summary["metadata"].items()))

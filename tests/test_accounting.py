@@ -48,10 +48,10 @@ def test_memory_by_hand():
     report = memory(network())
     hidden, output = report.layers
     assert (hidden.weights, hidden.nonzero) == (6, 4)
-    assert (hidden.codes, hidden.packed, hidden.sparse) == (2, 2, 2)
+    assert (hidden.codes, hidden.packed, hidden.sparse, hidden.stored) == (2, 2, 2, 2)
     assert hidden.neurons == 2 + 2 + 2 * 2 + 2 * 4     # gains U8, bias I16, threshold U32
     assert hidden.reference == 4 * (6 + 2)
-    assert (output.codes, output.packed, output.sparse) == (1, 1, 1)
+    assert (output.codes, output.packed, output.sparse, output.stored) == (1, 1, 1, 1)
     assert output.neurons == 2 + 2 + 2                 # a readout has no thresholds
     assert report.total("codes") == 3 + 22
     assert report.compression("codes") == (32 + 24) / 25
@@ -64,13 +64,13 @@ def test_memory_is_what_the_file_holds():
     content = encode(net)
     data = len(content) - 8 - int.from_bytes(content[:8], "little")
     report = memory(net)
-    assert report.total("packed") == data
-    assert report.to_dict()["compression_total"] == 4 * (50 * 30 + 30 * 10 + 40) / data
+    assert report.total("stored") == data
+    assert report.to_dict()["compression_stored"] == 4 * (50 * 30 + 30 * 10 + 40) / data
 
 
 def test_the_shape_that_is_to_be_reached():
     found = memory(random_network(784, 256, 10)).to_dict()
-    for encoding in ("codes", "packed", "sparse", "total", "file"):
+    for encoding in ("codes", "packed", "sparse", "stored", "file"):
         assert found[f"compression_{encoding}"] >= 14.91
 
 

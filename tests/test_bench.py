@@ -347,7 +347,8 @@ NETWORK = {
     "core": {"name": "medium"}, "compared": 1234567, "mismatches": 0,
     "accuracy": {"float": None, "ternary": 0.98, "integer": 0.975, "rtl": 0.975},
     "cycles": {"mean": 250.0, "model_mean": 249.96, "bound_mean": 200.0},
-    "weights": {"density": 0.55, "compression_codes": 12.2, "compression_total": 14.9},
+    "weights": {"density": 0.55, "compression_codes": 12.2, "compression_packed": 14.9,
+                "compression_stored": 15.5},
     "energy": {"ratio_ops": 4.7, "ratio_memory": 3.4}}
 
 

@@ -24,7 +24,8 @@ from model.network import (
     Readout,
     Reset,
 )
-from model.network_format import encode, pack_trits, unpack_trits
+from model.network_format import encode, stored_arrays
+from model.weight_codes import pack_sparse, pack_trits, unpack_sparse, unpack_trits
 from tests.networks import any_network
 
 LAYER: dict[str, Any] = dict(
@@ -88,6 +89,27 @@ def test_trits_round_trip(outputs, inputs, seed):
     assert np.array_equal(unpack_trits(packed, outputs, inputs), weights)
 
 
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 1 << 32))
+def test_sparse_weights_round_trip(outputs, inputs, seed):
+    weights = np.random.default_rng(seed).integers(-1, 2, (outputs, inputs)).astype(np.int8)
+    nonzero = int(np.count_nonzero(weights))
+    packed = pack_sparse(weights)
+    assert packed.dtype == np.uint8 and len(packed) == -(-(outputs * inputs + nonzero) // 8)
+    assert np.array_equal(unpack_sparse(packed, nonzero, outputs, inputs), weights)
+
+
+@pytest.mark.parametrize("nonzero, bytes", [(0, 5), (19, 8), (24, 8), (25, 8), (40, 8)])
+def test_weights_are_stored_as_they_take_fewer_bytes(nonzero, bytes):
+    """40 weights take 8 bytes, or 5 and a bit for each that is not 0."""
+    weights = np.zeros((2, 20), np.int8)
+    weights.flat[:nonzero] = 1
+    stored = stored_arrays(layer(weights=weights))["weights"]
+    assert stored.nbytes == bytes
+    unpacked = (unpack_sparse(stored, nonzero, 2, 20) if nonzero < 17
+                else unpack_trits(stored, 2, 20))
+    assert np.array_equal(unpacked, weights)
+
+
 @pytest.mark.parametrize("static", [True, False])
 def test_round_trip_is_exact_and_deterministic(tmp_path, static):
     net = network() if static else network(input=InputCoding.SPIKES, input_bits=1)
@@ -131,9 +153,15 @@ def read_as_documented(path):
         shape = [described["outputs"], described["inputs"]]
         if described["kind"] == "conv":
             shape = [shape[0], shape[1] // described["groups"], *described["kernel"]]
-        packed = tensor(f"layers.{n}.weights")
-        digits = [packed[k // 5] // 3 ** (k % 5) % 3 for k in range(np.prod(shape))]
-        layers[n]["weights"] = np.reshape([[0, 1, -1][d] for d in digits], shape).tolist()
+        packed, count = tensor(f"layers.{n}.weights"), int(np.prod(shape))
+        if layers[n].pop("nonzero") is None:
+            digits = [packed[k // 5] // 3 ** (k % 5) % 3 for k in range(count)]
+            weights = [[0, 1, -1][d] for d in digits]
+        else:
+            bits = [packed[k // 8] >> k % 8 & 1 for k in range(8 * len(packed))]
+            signs = iter(bits[count:])
+            weights = [(-1 if next(signs) else 1) if bit else 0 for bit in bits[:count]]
+        layers[n]["weights"] = np.reshape(weights, shape).tolist()
         names = ["gain_plus", "gain_minus", "bias"]
         if described["readout"] is None:
             names.append("threshold")
@@ -152,11 +180,12 @@ def plain(value):
 
 @pytest.mark.parametrize("net", [
     network(layers=(layer(weights=np.resize([1, -1, 0, 0], (2, 23))), DenseLayer(**READOUT))),
+    network(layers=(layer(weights=np.resize([1, -1, 1], (2, 23))), DenseLayer(**READOUT))),
     convolutions(metadata={"made by": "a tést"})])
 def test_a_stranger_can_read_it(tmp_path, net):
     net.save(tmp_path / "net.safetensors")
     document, layers = read_as_documented(tmp_path / "net.safetensors")
-    assert document["format"] == "ternspike integer network" and document["version"] == 3
+    assert document["format"] == "ternspike integer network" and document["version"] == 4
     assert document["metadata"] == {"made by": "a tést"}
     for name in ("input", "input_bits", "input_shape", "input_signed", "timesteps"):
         assert document[name] == plain(getattr(net, name))
@@ -170,14 +199,16 @@ def test_a_stranger_can_read_it(tmp_path, net):
         assert found == {field.name: plain(getattr(true, field.name)) for field in fields(true)}
 
 
-OLD = {1: ("signed", "sources", "window", "sum_pool", "z_max"),
-       2: ("signed", "sources", "window", "sum_pool")}
+OLD = {1: ("nonzero", "signed", "sources", "window", "sum_pool", "z_max"),
+       2: ("nonzero", "signed", "sources", "window", "sum_pool"),
+       3: ("nonzero",)}
 
 
-@pytest.mark.parametrize("version, z_max", [(1, 1), (2, 5)])
+@pytest.mark.parametrize("version, z_max", [(1, 1), (2, 5), (3, 5)])
 def test_earlier_versions_can_be_read(tmp_path, version, z_max):
     header, document, data = taken_apart(encode(network()))
-    del document["input_shape"], document["input_signed"]
+    if version < 3:
+        del document["input_shape"], document["input_signed"]
     for described in document["layers"]:
         for name in OLD[version]:
             del described[name]
@@ -187,8 +218,10 @@ def test_earlier_versions_can_be_read(tmp_path, version, z_max):
     assert_same(IntegerNetwork.load(path), wanted)
 
 
-def test_documented_example_of_packing():
-    assert pack_trits(np.array([[1, 0, -1, -1, 1, -1]], np.int8)).tolist() == [154, 2]
+def test_documented_examples_of_packing():
+    weights = np.array([[1, 0, -1, -1, 1, -1]], np.int8)
+    assert pack_trits(weights).tolist() == [154, 2]
+    assert pack_sparse(weights).tolist() == [0b10_111101, 0b101]
 
 
 def taken_apart(content):
@@ -302,7 +335,7 @@ HOSTILE = {
     "lone surrogate": (lambda h, d, b: put_together({"__metadata__": {"ternspike": "\ud800"}},
                                                     None, b""), "ternspike: is not UTF-8"),
     "another format": (document_with(format="x"), "format: is 'x'"),
-    "a later version": (document_with(version=4), r"version: is 4 \(limit: versions 1\.\.3\)"),
+    "a later version": (document_with(version=5), r"version: is 5 \(limit: versions 1\.\.4\)"),
     "an earlier version": (document_with(version=0), "version: is 0"),
     "a member of a later one": (document_with(version=2), "ternspike: has 'input_shape'"),
     "version as text": (document_with(version="1"), "version: is '1'"),
@@ -412,6 +445,33 @@ def test_hostile_file_of_maps(tmp_path, name):
     with pytest.raises(NetworkError, match=message) as caught:
         IntegerNetwork.load(path)
     assert len(str(caught.value)) < 500 + len(str(path))
+
+
+HOSTILE_SPARSE = {
+    "a bit too many": (data_with("layers.0.weights", 0xff), "layer 0: weights: has 8 that are not"),
+    "a bit too few": (data_with("layers.0.weights", 0), "layer 0: weights: has 0 that are not 0"),
+    "five to a byte": (layer_with(nonzero=None), r"layers.0.weights: has shape \[6\]"),
+    "another number": (layer_with(nonzero=5), "layer 0: weights: has 4 that are not 0"),
+    "negative": (layer_with(nonzero=-1), "layer 0: has -1 weights that are not 0"),
+    "more than weights": (layer_with(nonzero=41), r"layer 0: has 41 weights .* \(limit: 0\.\.40\)"),
+    "true": (layer_with(nonzero=True), "layer 0: has True weights that are not 0"),
+    "text": (layer_with(nonzero="4"), "layer 0: has '4' weights that are not 0"),
+    "padding": (lambda h, d, b: put_together(h, d, b.replace(bytes([15, 0, 0, 0, 0, 0]),
+                                                             bytes([15, 0, 0, 0, 0, 128]))),
+                "layer 0: weights: has padding that is not 0"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_SPARSE)
+def test_hostile_file_of_sparse_weights(tmp_path, name):
+    change, message = HOSTILE_SPARSE[name]
+    weights = np.zeros((2, 20), np.int8)
+    weights[0, :4] = 1
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(change(*taken_apart(encode(network(
+        layers=(layer(weights=weights), DenseLayer(**READOUT)))))))
+    with pytest.raises(NetworkError, match=message):
+        IntegerNetwork.load(path)
 
 
 def test_a_false_size_is_refused_without_allocating(tmp_path):

@@ -190,7 +190,7 @@ def test_summary_has_what_is_promised():
     assert content["cycles"]["mean"] == pytest.approx(content["cycles"]["model_mean"] + 1)
     assert content["cycles"]["bound_mean"] > 0
     assert content["cycles"]["samples_off_model"] == 9
-    for key in ("count", "density", "compression_codes", "compression_total"):
+    for key in ("count", "density", "compression_codes", "compression_stored"):
         assert content["weights"][key] > 0
     for key in ("ratio_ops", "ratio_memory"):
         assert content["energy"][key] > 0
