@@ -8,6 +8,8 @@ JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 # A folder with MNIST/raw and FashionMNIST/raw, the original IDX files as torchvision stores them.
 DATA   ?= $(TERNSPIKE_DATA)
 SEED   ?= 1
+# Of a training of maps. More are faster, and give other networks, by the order of sums.
+THREADS ?= 1
 
 BIN       := .venv/bin
 STAMP     := .venv/ready
@@ -84,7 +86,8 @@ maps: $(MAPS:%=build/maps/%.json)  ## Train convolutional networks; run their te
 
 build/maps/%.safetensors: | $(STAMP) need-data
 	mkdir -p $(@D)
-	OMP_NUM_THREADS=$(JOBS) $(TERNSPIKE) train --recipe $* --data '$(DATA)' --seed $(SEED) -o $@
+	$(TERNSPIKE) train --recipe $* --data '$(DATA)' --seed $(SEED) --threads $(THREADS) \
+	    --checkpoints build/checkpoints -o $@
 
 build/maps/%.json: build/maps/%.safetensors
 	$(TERNSPIKE) simulate $< --data '$(DATA)' --jobs $(JOBS) \
@@ -96,7 +99,8 @@ build/maps/%.json: build/maps/%.safetensors
 # What is there already is not trained again; a data set that is not there is said to be missing.
 experiments: export OMP_NUM_THREADS = 1
 experiments: $(STAMP) need-data  ## Train every recipe with three seeds; run 100 samples each in RTL.
-	$(BIN)/python -m bench.experiments --data '$(DATA)' --seed $(SEED) --jobs $(JOBS)
+	$(BIN)/python -m bench.experiments --data '$(DATA)' --seed $(SEED) --jobs $(JOBS) \
+	    --checkpoints build/checkpoints
 
 BUNDLED := mnist-conv-t4 mnist-residual-add2
 
@@ -118,7 +122,7 @@ build/pins/mnist.safetensors: ARCH := 784-128-10
 build/pins/digits.safetensors: ARCH := 64-128-10
 build/pins/%.safetensors: | $(STAMP) need-data
 	mkdir -p $(@D)
-	OMP_NUM_THREADS=$(JOBS) $(TERNSPIKE) train --dataset $* --data '$(DATA)' --arch $(ARCH) \
+	$(TERNSPIKE) train --dataset $* --data '$(DATA)' --arch $(ARCH) \
 	    --seed $(SEED) -o $@
 
 need-data:

@@ -22,6 +22,7 @@ from model.data import Dataset, load
 from model.quantise import QuantiserSettings
 from model.recipe_file import read_recipe
 from model.recipes import RECIPES, Recipe, RecipeError
+from model.train import Compute
 from ternspike import console
 from ternspike.cores import parse_core
 from ternspike.errors import explain
@@ -52,11 +53,14 @@ class Setting:
         Test samples that each network runs through the RTL, or all if there are less.
     jobs : int
         Simulators at the same time.
+    compute : Compute
+        How it is trained.
     """
 
     core: str
     samples: int
     jobs: int = 1
+    compute: Compute = Compute()
 
 
 def recipes() -> list[str]:
@@ -107,7 +111,7 @@ def measure(recipe: Recipe, dataset: Dataset, seed: int, setting: Setting) -> di
         As `ternspike.evaluation.evaluate`.
     """
     with console.training() as progress:
-        trained = train_network(recipe, dataset, seed, progress)
+        trained = train_network(recipe, dataset, seed, progress, setting.compute)
     samples = test_samples(trained.network, dataset, min(setting.samples, len(dataset.test_y)),
                            seed)
     with console.counting(len(samples)) as counted:
@@ -241,7 +245,8 @@ def _run(name: str, text: str, seeds: range, options: argparse.Namespace) -> dic
     changes = Changes(recipe=text, epochs=options.epochs)
     dataset = load(dataset_name(None, changes), options.data)
     recipe = choose_recipe(dataset, changes)
-    setting = Setting(options.core or core_of(name), options.samples, options.jobs)
+    setting = Setting(options.core or core_of(name), options.samples, options.jobs,
+                      Compute(checkpoints=options.checkpoints))
     found: dict[str, Any] = {
         "name": name, "dataset": dataset.name, "arch": recipe.arch,
         "timesteps": recipe.timesteps, "core": setting.core,
@@ -281,6 +286,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--core", help="default medium, or one that holds the network")
     parser.add_argument("--jobs", type=int, default=1, help="simulators at once (default 1)")
     parser.add_argument("--epochs", type=int, help="of each training (default the recipe's)")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR",
+                        help="keep trainings here after each epoch, and go on with those that "
+                             "were stopped")
     parser.add_argument("--folder", type=Path, default=Path("build/experiments"))
     options = parser.parse_args(arguments)
     for name, least in (("seeds", 1), ("seed", 0), ("samples", 1), ("jobs", 1)):

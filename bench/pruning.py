@@ -23,12 +23,14 @@ from mapping.errors import MappingError
 from mapping.program import compile_network
 from model.accounting import arch, energy, memory
 from model.architecture import DenseSpec
+from model.checkpoint import CheckpointError
 from model.data import DataError, Dataset, load
 from model.golden import execute
 from model.network import IntegerNetwork
 from model.prune import PruningError, PruningSettings, Scope, Score, Unit
 from model.recipes import RECIPES, Recipe, RecipeError
-from model.train import TrainingResult, prune_further, train
+from model.train import Compute, TrainingResult, prune_further, train
+from ternspike import console
 from ternspike.cores import CoreError, parse_core
 from ternspike.evaluation import evaluate
 from ternspike.samples import test_samples
@@ -141,6 +143,17 @@ def picture(found: dict[str, Any]) -> str:
               curves("cycles"), reference)])
 
 
+def _chosen(ways: list[Way], names: list[str] | None) -> list[Way]:
+    """Return the ways whose names begin so, in their order; all if none are given."""
+    if names is None:
+        return ways
+    for name in names:
+        if not any(way.name.startswith(name) for way in ways):
+            raise PruningError(f"Unknown way {name!r}; known: "
+                               f"{', '.join(way.name for way in ways)}")
+    return [way for way in ways if any(way.name.startswith(name) for name in names)]
+
+
 def _rtl(network: IntegerNetwork, source: Dataset, core: str, samples: int) -> dict[str, Any]:
     """Run samples through the RTL."""
     ran = evaluate(network, test_samples(network, source, samples), core, parse_core(core))
@@ -160,6 +173,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=12, help="after each step (default 12)")
     parser.add_argument("--train-epochs", type=int, help="of each training before (default: the "
                         "recipe's)")
+    parser.add_argument("--only", nargs="+", metavar="WAY", help="ways by their names, or how they "
+                        "begin (default: all)")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR",
+                        help="keep trainings here after each epoch, and go on with those that "
+                             "were stopped")
     parser.add_argument("--samples", type=int, default=300,
                         help="test samples whose events and cycles are counted (default 300)")
     parser.add_argument("--rtl", type=int, default=0, metavar="SAMPLES",
@@ -173,7 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
     try:
         found = _run(name, options)
-    except (CoreError, DataError, MappingError, OSError, PruningError, RecipeError) as error:
+    except (CheckpointError, CoreError, DataError, MappingError, OSError, PruningError,
+            RecipeError) as error:
         print(f"bench.pruning: {error}", file=sys.stderr)
         return 1
     show(table(found), f"{name} on {found['core']}: pruned, {found['samples']} samples")
@@ -189,8 +208,11 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
                          student=replace(recipe.student, epochs=options.train_epochs))
     core = options.core or core_of(name)
     parameters = parse_core(core)
+    chosen = _chosen(ways(recipe, parameters, options.epochs), options.only)
     print(f"Train {recipe.arch} ...", flush=True)
-    start = train(recipe, source, seed=options.seed)
+    compute = Compute(checkpoints=options.checkpoints)
+    with console.training() as progress:
+        start = train(recipe, source, seed=options.seed, compute=compute, progress=progress)
     samples = min(options.samples, len(source.test_y))
     inputs = test_samples(start.network, source, samples, options.seed).inputs
     found: dict[str, Any] = {
@@ -200,12 +222,14 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "base": {"amount": 0.0} | measure(start, parameters, inputs), "ways": []}
     if options.rtl:
         found["base"]["rtl"] = _rtl(start.network, source, core, options.rtl)
-    for way in ways(recipe, parameters, options.epochs):
+    for way in chosen:
         found["ways"].append({"name": way.name, "points": []})
         result = start
         for number, settings in enumerate(way.steps):
             print(f"{way.name}, {number + 1} of {len(way.steps)} ...", flush=True)
-            result = prune_further(result, source, settings)
+            with console.training() as progress:
+                result = prune_further(result, source, settings, compute=compute,
+                                       progress=progress)
             point = {"amount": settings.amount} | measure(result, parameters, inputs)
             if options.rtl and number == len(way.steps) - 1:
                 point["rtl"] = _rtl(result.network, source, core, options.rtl)

@@ -116,6 +116,10 @@ class AnalogLayer(SpikingLayer):
         # What a ReLU is divided by is nothing that the weights above it could not do.
         self.threshold.requires_grad_(neuron.learn_threshold and levels is not None)
 
+    def extra_repr(self) -> str:
+        """Return the settings, for a description of the module."""
+        return f"{super().extra_repr()}, levels={self.levels}"
+
     def forward(self, source: torch.Tensor, steps: int) -> torch.Tensor:
         """Return rates (steps, samples, *outputs), the same at each step.
 

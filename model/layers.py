@@ -81,6 +81,10 @@ class Synapses(nn.Module):
         self.norm = nn.BatchNorm1d(spec.outputs[0])
         self.quantiser = make_quantiser(quantiser, start.flatten(1)) if quantiser else None
 
+    def extra_repr(self) -> str:
+        """Return the settings, for a description of the module."""
+        return f"{self.spec}"
+
     def current(self, source: torch.Tensor) -> torch.Tensor:
         """Return the current (..., *outputs) that counts (..., channels, height, width) cause."""
         spec, weight = self.spec, self.unpruned(self.weight)
@@ -150,6 +154,10 @@ class SpikingLayer(Synapses):
         start = torch.tensor(leak_factor(neuron.leak))
         self.leak = nn.Parameter(start) if neuron.learn_leak else None
 
+    def extra_repr(self) -> str:
+        """Return the settings, for a description of the module."""
+        return f"{self.spec}, {self.neuron}"
+
     def firing_threshold(self) -> torch.Tensor:
         """Return the threshold in force, a positive scalar."""
         return self.threshold.clamp(min=SMALLEST_THRESHOLD)
@@ -196,6 +204,10 @@ class ReadoutLayer(Synapses):
         super().__init__(spec, quantiser, generator)
         self.leak, self.readout = leak, readout
 
+    def extra_repr(self) -> str:
+        """Return the settings, for a description of the module."""
+        return f"{self.spec}, leak={self.leak}, {self.readout}"
+
     def forward(self, source: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the readout and the currents that it comes from.
 
@@ -233,6 +245,10 @@ class MergeNeurons(nn.Module):
         self.spec = spec
         self.neuron = NeuronSettings(reset=spec.reset, z_max=spec.levels or neuron.z_max,
                                      signed=neuron.signed)
+
+    def extra_repr(self) -> str:
+        """Return the settings, for a description of the module."""
+        return f"{self.spec}, {self.neuron}"
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Return the spikes for two of the same shape."""
@@ -275,6 +291,10 @@ class SpikingNetwork(nn.Module):
             else SpikingLayer(spec, quantiser, neuron, generator) for spec in architecture.hidden)
         self.readout = ReadoutLayer(architecture.readout, quantiser, readout_leak, readout,
                                     generator)
+
+    def extra_repr(self) -> str:
+        """Return the settings, for a description of the module."""
+        return f"timesteps={self.timesteps}"
 
     def firing_layers(self) -> list[SpikingLayer | MergeNeurons]:
         """Return the layers that fire, merges too, first to last."""

@@ -202,7 +202,7 @@ class _Run(torch.autograd.Function):
         shape = current.shape if static else current.shape[1:]
         before = current.new_empty((steps, *shape))
         spikes = current.new_empty((steps, *shape))
-        for part in _parts(shape):
+        for part in _parts(current):
             v = settings.v_init * threshold
             for t in range(steps):
                 drive = current[part] if static else current[t, part]
@@ -224,7 +224,7 @@ class _Run(torch.autograd.Function):
         grad_current = torch.empty_like(before[0] if static else before)
         grad_threshold = before.new_zeros(shape) if ctx.needs_input_grad[1] else None
         grad_leak = before.new_zeros(()) if ctx.needs_input_grad[2] else None
-        for part in _parts(shape):
+        for part in _parts(before):
             grad_v = torch.zeros_like(before[0, part])
             if static:
                 grad_current[part] = 0
@@ -306,10 +306,10 @@ def _through(v: torch.Tensor, grad: torch.Tensor, threshold: torch.Tensor,
             for k in settings.levels]
 
 
-def _parts(shape: torch.Size) -> list[slice]:
-    """Cut (samples, neurons) into slices of samples that are small enough for a cache."""
-    samples, neurons = shape
-    size = max(CACHED // neurons, 1)
+def _parts(array: torch.Tensor) -> list[slice]:
+    """Cut (..., samples, neurons) into slices of samples that fit in a CPU's cache."""
+    samples, neurons = array.shape[-2:]
+    size = max(CACHED // neurons, 1) if array.device.type == "cpu" else max(samples, 1)
     return [slice(start, start + size) for start in range(0, samples, size)]
 
 

@@ -242,6 +242,10 @@ class TernaryQuantiser(nn.Module):
             scales = torch.stack(self._closed_scales(weight, minus, plus)).clamp(min=SMALLEST)
             self.scales = nn.Parameter(scales[:1 if self._one_scale else 2])
 
+    def extra_repr(self) -> str:
+        """Return the settings, for a description of the module."""
+        return f"{self.settings}"
+
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return ternary weights (outputs, inputs), differentiable by the chosen estimator.
 
@@ -378,6 +382,10 @@ class StepQuantiser(nn.Module):
         size = _rows(weight.detach(), settings.granularity).abs().mean(1, keepdim=True)
         self.register_buffer("start", (2 * size / self.highest**0.5).clamp(min=SMALLEST))
         self.relative_step = nn.Parameter(torch.ones_like(self.start))
+
+    def extra_repr(self) -> str:
+        """Return the settings, for a description of the module."""
+        return f"{self.settings}"
 
     def step(self) -> torch.Tensor:
         """Return the step in force, > 0, (outputs, 1) or (1, 1)."""

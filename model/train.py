@@ -12,13 +12,15 @@ import contextlib
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from model.checkpoint import Checkpoint
 from model.convert import ConversionSettings, balance, make_analog, make_spiking
 from model.data import Coding, Dataset, encode
 from model.fold import FoldError, FoldReport, RoundingCost, fold, rounding_cost
@@ -30,14 +32,51 @@ from model.quantise import QuantiserSettings, WeightSettings, describe
 from model.recipes import Recipe, RecipeError, Schedule
 from model.shrink import shrink
 
-__all__ = ["Progress", "TrainingResult", "convert", "fit", "predict", "prune_further", "train",
-           "train_ann", "train_models"]
-
-#: Makes, of a stage and its epochs, what `fit` calls after each epoch.
-_Reporter = Callable[[str, int], Callable[[int, float], None]]
+__all__ = ["Compute", "ComputeError", "Progress", "TrainingResult", "convert", "fit", "predict",
+           "prune_further", "train", "train_ann", "train_models"]
 
 WARMUP = 0.05           # share of a schedule over which the learning rate rises
 EVALUATION_BATCH = 2000
+
+
+class ComputeError(ValueError):
+    """A way to compute that is not possible here."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a training is computed.
+
+    Parameters
+    ----------
+    threads : int
+        PyTorch's threads meanwhile. More than one help large layers on an idle machine, slow
+        training down on a busy one, and change the rounding of sums, thus the result of a seed.
+    device : str
+        Where gradients are computed, as PyTorch calls it: ``cpu``, ``cuda``. Samples are augmented,
+        and networks folded and measured, on the CPU.
+    checkpoints : Path, optional
+        A folder that keeps the state of each training (`model.checkpoint`) after each epoch: one
+        that was stopped goes on from there to the same result, one that was done is not done again.
+
+    Raises
+    ------
+    ComputeError
+        If there are no threads, or no such device.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+    checkpoints: Path | None = None
+
+    def __post_init__(self):
+        if self.threads < 1:
+            raise ComputeError(f"Threads must be at least 1, not {self.threads!r}")
+        try:
+            torch.zeros(1, device=self.device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ComputeError(f"Device {self.device!r} can't be used: "
+                               f"{str(error).splitlines()[0]}") from error
 
 
 @dataclass(frozen=True)
@@ -111,9 +150,9 @@ def predict(model: SpikingNetwork, encoded: np.ndarray) -> np.ndarray:
 
 
 def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Schedule, *,
-        seed: int, teacher: SpikingNetwork | None = None,
+        seed: int, teacher: SpikingNetwork | None = None, compute: Compute = Compute(),
         progress: Callable[[int, float], None] | None = None) -> None:
-    """Train a network in place.
+    """Train a network in place; it and its teacher are on the CPU, before and after.
 
     Parameters
     ----------
@@ -121,9 +160,17 @@ def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Sched
         Frozen network for `Recipe.calibration`; none: the task's loss alone.
     progress : callable, optional
         Called after every epoch with the epochs done and the mean loss.
+
+    Raises
+    ------
+    CheckpointError
+        If a checkpoint is damaged.
     """
     generator = torch.Generator().manual_seed(seed)
     augment = _Augmenter(recipe, generator)
+    device = torch.device(compute.device)
+    checkpoint = _checkpoint(model, dataset, recipe, schedule, seed, teacher, compute)
+    model.to(device)
     samples = torch.from_numpy(np.array(dataset.train_x))
     labels = torch.from_numpy(np.array(dataset.train_y))
     batch = min(recipe.batch, len(samples))
@@ -136,28 +183,57 @@ def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Sched
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: _rate(step / (schedule.epochs * steps)))
     if teacher is not None:
-        teacher.eval()
-    for epoch in range(schedule.epochs):
+        teacher.to(device).eval()
+    done = 0
+    if checkpoint is not None and (state := checkpoint.load()) is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        rate.load_state_dict(state["rate"])
+        generator.set_state(state["generator"])
+        done = state["epochs"]
+        if progress is not None:
+            progress(done, state["loss"])
+    for epoch in range(done, schedule.epochs):
         model.train()
         total = 0.0
         order = torch.randperm(len(samples), generator=generator)
         for step in range(steps):
             chosen = order[step * batch:(step + 1) * batch]
-            inputs = augment(samples[chosen])
-            done = (epoch * steps + step) / (schedule.epochs * steps)
-            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-                loss = _loss(model, inputs, labels[chosen], recipe, teacher, done)
+            inputs, wanted = augment(samples[chosen]).to(device), labels[chosen].to(device)
+            share = (epoch * steps + step) / (schedule.epochs * steps)
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+                loss = _loss(model, inputs, wanted, recipe, teacher, share)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             rate.step()
             total += loss.item()
+        if checkpoint is not None:
+            checkpoint.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(),
+                             "rate": rate.state_dict(), "generator": generator.get_state(),
+                             "epochs": epoch + 1, "loss": total / steps})
         if progress is not None:
             progress(epoch + 1, total / steps)
-    model.eval()
+    model.cpu().eval()
+    if teacher is not None:
+        teacher.cpu()
 
 
-def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
+def _checkpoint(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Schedule,
+                seed: int, teacher: SpikingNetwork | None, compute: Compute) -> Checkpoint | None:
+    """Return the checkpoint of a training: its name tells all that `fit` goes by."""
+    if compute.checkpoints is None:
+        return None
+    settings: list[object] = [
+        schedule, seed, recipe.coding, recipe.timesteps, recipe.batch, recipe.shift, recipe.mirror,
+        recipe.bfloat16, recipe.loss, compute.device, torch.get_num_threads()]
+    taught: list[SpikingNetwork | str] = [] if teacher is None else [
+        teacher, repr(recipe.calibration)]
+    return Checkpoint(compute.checkpoints, repr(settings), model, *taught,
+                      np.asarray(dataset.train_x), np.asarray(dataset.train_y))
+
+
+def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1, compute: Compute = Compute(),
           progress: Callable[[Progress], None] | None = None) -> TrainingResult:
     """Carry out a recipe.
 
@@ -165,14 +241,13 @@ def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
 
     Parameters
     ----------
-    threads : int
-        PyTorch's threads meanwhile. More than one help large layers on an idle machine, slow
-        training down on a busy one, and change the rounding of sums, thus the result of a seed.
     progress : callable, optional
         Called after every epoch. What it raises ends the training.
 
     Raises
     ------
+    CheckpointError
+        If a checkpoint is damaged.
     RecipeError
         If the recipe does not fit the data set.
     FoldError
@@ -182,12 +257,16 @@ def train(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
     if not isinstance(recipe.quantiser, QuantiserSettings):
         raise FoldError(f"Weights that are {describe(recipe.quantiser)} can't be folded to "
                         f"integers, only ternary ones")
-    with _threads(threads):
-        return _train(recipe, dataset, seed, progress)
+    training = _Training(recipe, dataset, seed, compute, progress)
+    with _threads(compute.threads):
+        teacher, student = training.models()
+        for number in range(len(recipe.pruning)):
+            training.prune(student, number, teacher)
+        return training.folded(teacher, student)
 
 
 def prune_further(result: TrainingResult, dataset: Dataset, settings: PruningSettings, *,
-                  threads: int = 1, progress: Callable[[Progress], None] | None = None,
+                  compute: Compute = Compute(), progress: Callable[[Progress], None] | None = None,
                   ) -> TrainingResult:
     """Prune a trained network once more; what was given stays as it is.
 
@@ -197,7 +276,7 @@ def prune_further(result: TrainingResult, dataset: Dataset, settings: PruningSet
     ----------
     dataset : Dataset
         The one that it was trained on.
-    threads, progress
+    compute, progress
         As of `train`.
 
     Raises
@@ -207,13 +286,13 @@ def prune_further(result: TrainingResult, dataset: Dataset, settings: PruningSet
     """
     recipe = dataclasses.replace(result.recipe, pruning=(*result.recipe.pruning, settings))
     student = copy.deepcopy(result.ternary_model)
-    with _threads(threads):
-        _prune(student, dataset, recipe, len(recipe.pruning) - 1, result.seed, result.float_model,
-               _reporter(progress))
-        return _folded(recipe, dataset, result.seed, result.float_model, student)
+    training = _Training(recipe, dataset, result.seed, compute, progress)
+    with _threads(compute.threads):
+        training.prune(student, len(recipe.pruning) - 1, result.float_model)
+        return training.folded(result.float_model, student)
 
 
-def train_ann(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
+def train_ann(recipe: Recipe, dataset: Dataset, *, seed: int = 1, compute: Compute = Compute(),
               progress: Callable[[Progress], None] | None = None) -> SpikingNetwork:
     """Train the ANN of a recipe with a conversion.
 
@@ -225,12 +304,12 @@ def train_ann(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int =
         If the recipe does not fit the data set, or has no conversion.
     """
     recipe.check(dataset)
-    with _threads(threads):
-        return _train_ann(recipe, dataset, _seeds(seed), _reporter(progress))
+    with _threads(compute.threads):
+        return _Training(recipe, dataset, seed, compute, progress).ann()
 
 
 def convert(ann: SpikingNetwork, recipe: Recipe, dataset: Dataset, *, seed: int = 1,
-            threads: int = 1, progress: Callable[[Progress], None] | None = None,
+            compute: Compute = Compute(), progress: Callable[[Progress], None] | None = None,
             ) -> SpikingNetwork:
     """Return an ANN as the full-precision spiking network of a recipe; it stays as it is.
 
@@ -238,7 +317,7 @@ def convert(ann: SpikingNetwork, recipe: Recipe, dataset: Dataset, *, seed: int 
     ----------
     ann : SpikingNetwork
         As `train_ann` returns it, for a recipe of the same architecture, neurons and activation.
-    dataset, seed, threads, progress
+    dataset, seed, compute, progress
         As of `train`.
 
     Raises
@@ -248,11 +327,11 @@ def convert(ann: SpikingNetwork, recipe: Recipe, dataset: Dataset, *, seed: int 
     ConversionError
         If the activations of a layer can't be balanced.
     """
-    with _threads(threads):
-        return _convert(ann, recipe, dataset, _seeds(seed), _reporter(progress))
+    with _threads(compute.threads):
+        return _Training(recipe, dataset, seed, compute, progress).converted(ann)
 
 
-def train_models(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: int = 1,
+def train_models(recipe: Recipe, dataset: Dataset, *, seed: int = 1, compute: Compute = Compute(),
                  progress: Callable[[Progress], None] | None = None,
                  ) -> tuple[SpikingNetwork, SpikingNetwork]:
     """Train the full-precision and the quantised network of a recipe, and fold nothing.
@@ -265,138 +344,122 @@ def train_models(recipe: Recipe, dataset: Dataset, *, seed: int = 1, threads: in
         If the recipe does not fit the data set.
     """
     recipe.check(dataset)
-    with _threads(threads):
-        return _train_models(recipe, dataset, seed, _reporter(progress))
+    with _threads(compute.threads):
+        return _Training(recipe, dataset, seed, compute, progress).models()
 
 
-def _train(recipe: Recipe, dataset: Dataset, seed: int,
-           progress: Callable[[Progress], None] | None) -> TrainingResult:
-    """Train teacher and student, fold, and measure on the test set."""
-    report = _reporter(progress)
-    teacher, student = _train_models(recipe, dataset, seed, report)
-    for number in range(len(recipe.pruning)):
-        _prune(student, dataset, recipe, number, seed, teacher, report)
-    return _folded(recipe, dataset, seed, teacher, student)
+class _Training:
+    """The stages of a recipe that is carried out, each with a random stream of its own."""
 
+    def __init__(self, recipe: Recipe, dataset: Dataset, seed: int, compute: Compute,
+                 progress: Callable[[Progress], None] | None):
+        self.recipe, self.dataset, self.seed = recipe, dataset, seed
+        self.compute, self.progress = compute, progress
+        # Initial weights and batches of either network.
+        self.streams = _streams(np.random.SeedSequence(seed), 4)
 
-def _folded(recipe: Recipe, dataset: Dataset, seed: int, teacher: SpikingNetwork,
-            student: SpikingNetwork) -> TrainingResult:
-    """Fold what was trained, and measure on the test set."""
-    test = encode(dataset.test_x, recipe.coding, recipe.timesteps)
-    calibration = encode(_spread(dataset.train_x, recipe.fold.samples), recipe.coding,
-                         recipe.timesteps)
-    labels = _spread(dataset.train_y, recipe.fold.samples)
-    network, fold_report = fold(student, recipe.coding, calibration, labels, recipe.fold,
-                                metadata={"dataset": dataset.name, "arch": recipe.arch,
-                                          "levels": str(recipe.neuron.z_max), "seed": str(seed)})
-    rounding = rounding_cost(student, network, test, dataset.test_y)
-    if recipe.pruning:
-        network = shrink(network)
-    return TrainingResult(
-        recipe, seed, teacher, student, network,
-        float_accuracy=float(np.mean(predict(teacher, test) == dataset.test_y)),
-        ternary_accuracy=rounding.float_accuracy, integer_accuracy=rounding.integer_accuracy,
-        fold_report=fold_report, rounding=rounding)
+    def models(self) -> tuple[SpikingNetwork, SpikingNetwork]:
+        """Train teacher and student."""
+        recipe = self.recipe
+        if recipe.conversion is None:
+            teacher = self._network(recipe.steps_of_teacher, None, self.streams[0])
+            self._fit(teacher, "float", recipe.teacher, [self.streams[1]])
+        else:
+            teacher = self.converted(self.ann())
+        student = self._network(recipe.timesteps, recipe.quantiser, self.streams[2])
+        if recipe.calibration.warm_start:
+            student.warm_start(teacher)
+        self._fit(student, "ternary", recipe.student, [self.streams[3]], teacher)
+        return teacher, student
 
+    def ann(self) -> SpikingNetwork:
+        """Train the ANN that is to be converted."""
+        recipe, settings = self.recipe, self._conversion()
+        # Of a static input an ANN makes the same at each step.
+        steps = 1 if recipe.coding is Coding.STATIC else recipe.timesteps
+        ann = self._network(steps, None, self.streams[0])
+        make_analog(ann, settings)
+        self._fit(ann, "ANN", recipe.teacher, [self.streams[1]])
+        return ann
 
-def _prune(student: SpikingNetwork, dataset: Dataset, recipe: Recipe, number: int, seed: int,
-           teacher: SpikingNetwork, report: _Reporter) -> None:
-    """Carry out a pruning of the recipe in place: rounds of masking and of training."""
-    settings = recipe.pruning[number]
-    progress = report(f"pruned {settings.unit.value}", settings.rounds * settings.epochs)
-    schedule = Schedule(settings.epochs, recipe.student.rate * settings.rate, recipe.student.decay)
-    inputs = encode(_spread(dataset.train_x, settings.samples), recipe.coding, recipe.timesteps)
-    # A stream of its own, so that the trainings before are what they are without a pruning.
-    streams = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(settings.rounds)
-    for done, (amount, stream) in enumerate(zip(settings.amounts, streams, strict=True)):
-        def tell(epoch: int, loss: float, before: int = done * settings.epochs) -> None:
-            progress(before + epoch, loss)
+    def converted(self, ann: SpikingNetwork) -> SpikingNetwork:
+        """Make the layers of a copy spiking, first to last, with training after each."""
+        recipe, settings, network = self.recipe, self._conversion(), copy.deepcopy(ann)
+        network.timesteps = recipe.steps_of_teacher
+        inputs = self._training_samples(settings.samples)
+        streams = _streams(np.random.SeedSequence(self.streams[1]), len(network.hidden))
+        schedule = None if not settings.epochs else Schedule(
+            settings.epochs, recipe.teacher.rate * settings.rate, recipe.teacher.decay)
+        for number in range(len(streams)):
+            balance(network, inputs, settings.percentile)
+            make_spiking(network, number, recipe.neuron)
+            if schedule is not None:
+                self._fit(network, "converted", schedule, streams, stage=number)
+        return network.eval()
 
-        prune(student, inputs, settings, amount)
-        fit(student, dataset, recipe, schedule, seed=int(stream), teacher=teacher, progress=tell)
+    def prune(self, student: SpikingNetwork, number: int, teacher: SpikingNetwork) -> None:
+        """Carry out a pruning of the recipe in place: rounds of masking and of training."""
+        recipe, settings = self.recipe, self.recipe.pruning[number]
+        schedule = Schedule(settings.epochs, recipe.student.rate * settings.rate,
+                            recipe.student.decay)
+        inputs = self._training_samples(settings.samples)
+        # A stream of its own, so that the trainings before are what they are without a pruning.
+        streams = _streams(np.random.SeedSequence(self.seed, spawn_key=(number,)), settings.rounds)
+        for stage, amount in enumerate(settings.amounts):
+            prune(student, inputs, settings, amount)
+            self._fit(student, f"pruned {settings.unit.value}", schedule, streams, teacher, stage)
 
+    def folded(self, teacher: SpikingNetwork, student: SpikingNetwork) -> TrainingResult:
+        """Fold what was trained, and measure on the test set."""
+        recipe, dataset = self.recipe, self.dataset
+        test = encode(dataset.test_x, recipe.coding, recipe.timesteps)
+        network, fold_report = fold(
+            student, recipe.coding, self._training_samples(recipe.fold.samples),
+            _spread(dataset.train_y, recipe.fold.samples), recipe.fold,
+            metadata={"dataset": dataset.name, "arch": recipe.arch,
+                      "levels": str(recipe.neuron.z_max), "seed": str(self.seed)})
+        rounding = rounding_cost(student, network, test, dataset.test_y)
+        if recipe.pruning:
+            network = shrink(network)
+        return TrainingResult(
+            recipe, self.seed, teacher, student, network,
+            float_accuracy=float(np.mean(predict(teacher, test) == dataset.test_y)),
+            ternary_accuracy=rounding.float_accuracy, integer_accuracy=rounding.integer_accuracy,
+            fold_report=fold_report, rounding=rounding)
 
-def _train_models(recipe: Recipe, dataset: Dataset, seed: int,
-                  report: _Reporter) -> tuple[SpikingNetwork, SpikingNetwork]:
-    """Train teacher and student."""
-    seeds = _seeds(seed)
-    if recipe.conversion is None:
-        teacher = _network(recipe, recipe.steps_of_teacher, None, seeds[0])
-        fit(teacher, dataset, recipe, recipe.teacher, seed=seeds[1],
-            progress=report("float", recipe.teacher.epochs))
-    else:
-        teacher = _convert(_train_ann(recipe, dataset, seeds, report), recipe, dataset, seeds,
-                           report)
-    student = _network(recipe, recipe.timesteps, recipe.quantiser, seeds[2])
-    if recipe.calibration.warm_start:
-        student.warm_start(teacher)
-    fit(student, dataset, recipe, recipe.student, seed=seeds[3], teacher=teacher,
-        progress=report("ternary", recipe.student.epochs))
-    return teacher, student
-
-
-def _train_ann(recipe: Recipe, dataset: Dataset, seeds: list[int],
-               report: _Reporter) -> SpikingNetwork:
-    """Train the ANN that is to be converted."""
-    settings = _conversion(recipe)
-    # Of a static input an ANN makes the same at each step.
-    steps = 1 if recipe.coding is Coding.STATIC else recipe.timesteps
-    ann = _network(recipe, steps, None, seeds[0])
-    make_analog(ann, settings)
-    fit(ann, dataset, recipe, recipe.teacher, seed=seeds[1],
-        progress=report("ANN", recipe.teacher.epochs))
-    return ann
-
-
-def _convert(ann: SpikingNetwork, recipe: Recipe, dataset: Dataset, seeds: list[int],
-             report: _Reporter) -> SpikingNetwork:
-    """Make the layers of a copy spiking, first to last, with training after each."""
-    settings, network = _conversion(recipe), copy.deepcopy(ann)
-    network.timesteps = recipe.steps_of_teacher
-    layers = len(network.hidden)
-    progress = report("converted", layers * settings.epochs)
-    inputs = encode(_spread(dataset.train_x, settings.samples), recipe.coding, recipe.timesteps)
-    streams = np.random.SeedSequence(seeds[1]).generate_state(layers)
-    for number, stream in enumerate(streams):
-        def tell(epoch: int, loss: float, before: int = number * settings.epochs) -> None:
-            progress(before + epoch, loss)
-
-        balance(network, inputs, settings.percentile)
-        make_spiking(network, number, recipe.neuron)
-        if settings.epochs:
-            schedule = Schedule(settings.epochs, recipe.teacher.rate * settings.rate,
-                                recipe.teacher.decay)
-            fit(network, dataset, recipe, schedule, seed=int(stream), progress=tell)
-    return network.eval()
-
-
-def _conversion(recipe: Recipe) -> ConversionSettings:
-    """Return the settings of a recipe's conversion."""
-    if recipe.conversion is None:
-        raise RecipeError("The recipe has no conversion")
-    return recipe.conversion
-
-
-def _network(recipe: Recipe, steps: int, quantiser: WeightSettings | None,
-             seed: int) -> SpikingNetwork:
-    """Return a network of a recipe that is not trained."""
-    return SpikingNetwork(recipe.architecture, steps, neuron=recipe.neuron, quantiser=quantiser,
-                          readout=recipe.readout, readout_leak=recipe.readout_leak, seed=seed)
-
-
-def _seeds(seed: int) -> list[int]:
-    """Return the seeds of independent streams: initial weights and batches of either network."""
-    return [int(each) for each in np.random.SeedSequence(seed).generate_state(4)]
-
-
-def _reporter(progress: Callable[[Progress], None] | None) -> _Reporter:
-    """Return what makes, of a stage and its epochs, a callback for `fit`."""
-    def report(stage: str, epochs: int) -> Callable[[int, float], None]:
+    def _fit(self, model: SpikingNetwork, name: str, schedule: Schedule, streams: Sequence[int],
+             teacher: SpikingNetwork | None = None, stage: int = 0) -> None:
+        """Train one of as many stages of the same name as there are streams."""
         def tell(epoch: int, loss: float) -> None:
-            if progress is not None:
-                progress(Progress(stage, epoch, epochs, loss))
-        return tell
-    return report
+            if self.progress is not None:
+                self.progress(Progress(name, stage * schedule.epochs + epoch,
+                                       len(streams) * schedule.epochs, loss))
+
+        fit(model, self.dataset, self.recipe, schedule, seed=streams[stage], teacher=teacher,
+            compute=self.compute, progress=tell)
+
+    def _training_samples(self, most: int) -> np.ndarray:
+        """Return at most so many encoded training samples, evenly spread."""
+        return encode(_spread(self.dataset.train_x, most), self.recipe.coding,
+                      self.recipe.timesteps)
+
+    def _conversion(self) -> ConversionSettings:
+        """Return the settings of the conversion."""
+        if self.recipe.conversion is None:
+            raise RecipeError("The recipe has no conversion")
+        return self.recipe.conversion
+
+    def _network(self, steps: int, quantiser: WeightSettings | None, seed: int) -> SpikingNetwork:
+        """Return a network that is not trained."""
+        recipe = self.recipe
+        return SpikingNetwork(recipe.architecture, steps, neuron=recipe.neuron,
+                              quantiser=quantiser, readout=recipe.readout,
+                              readout_leak=recipe.readout_leak, seed=seed)
+
+
+def _streams(seeds: np.random.SeedSequence, number: int) -> list[int]:
+    """Return the seeds of so many independent streams."""
+    return [int(each) for each in seeds.generate_state(number)]
 
 
 @contextlib.contextmanager

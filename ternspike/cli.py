@@ -83,6 +83,13 @@ Calibration = Annotated[bool, typer.Option(
     help="Teach the ternary network by its full-precision twin.")]
 Epochs = Annotated[int | None, typer.Option(
     "--epochs", min=1, show_default=False, help="Of each training. Default: the recipe's.")]
+Threads = Annotated[int, typer.Option(
+    "--threads", min=1, help="Of a training: more help large layers on an idle machine.")]
+Device = Annotated[str, typer.Option(
+    "--device", metavar="NAME", help="Where PyTorch trains: cpu, cuda.")]
+Checkpoints = Annotated[Path | None, typer.Option(
+    "--checkpoints", metavar="DIR", show_default=False,
+    help="Keep a training here after each epoch, and go on with one that was stopped.")]
 Prune = Annotated[list[str] | None, typer.Option(
     "--prune", metavar="UNIT,OPTION=VALUE...", show_default=False,
     help="Prune the ternary network: weights,amount=0.8 or neurons,amount=0.5, with options such "
@@ -144,7 +151,8 @@ def train(
     dataset: TrainingSet = None, data: Data = None, recipe: RecipeName = None, arch: Arch = None,
     timesteps: Timesteps = None, levels: Levels = None, signed: Signed = None,
     epochs: Epochs = None, coding: Coding = None, calibration: Calibration = True,
-    prune: Prune = None, seed: Seed = 1, json: Json = None,
+    prune: Prune = None, seed: Seed = 1, threads: Threads = 1, device: Device = "cpu",
+    checkpoints: Checkpoints = None, json: Json = None,
 ) -> None:
     """Train a full-precision network and its ternary twin, and fold the latter to integers."""
     from ternspike import commands
@@ -152,7 +160,8 @@ def train(
 
     changes = Changes(recipe, arch, timesteps, epochs, coding and coding.value, calibration,
                       levels, signed, tuple(prune) if prune else None)
-    commands.train(dataset, data, changes, seed=seed, output=output, json=json)
+    commands.train(dataset, data, changes, seed=seed, threads=threads, device=device,
+                   checkpoints=checkpoints, output=output, json=json)
 
 
 @app.command()

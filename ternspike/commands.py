@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hw.core import Core
     from hw.parameters import CoreParameters
     from model.recipes import Recipe
+    from model.train import Compute
     from sim.run import SimulationResult
     from ternspike.evaluation import Evaluation
     from ternspike.training import Changes, Trained
@@ -73,15 +74,17 @@ def demo(
 
 
 def train(
-    dataset: str | None, data: Path | None, changes: Changes, *, seed: int, output: Path,
-    json: Path | None,
+    dataset: str | None, data: Path | None, changes: Changes, *, seed: int, threads: int,
+    device: str, checkpoints: Path | None, output: Path, json: Path | None,
 ) -> None:
     """Train a network and write it."""
+    from model.train import Compute
     from ternspike.training import choose_recipe, dataset_name
 
     check_outputs(output, json)
+    compute = Compute(threads, device, checkpoints)
     samples = load(dataset_name(dataset, changes), data)
-    trained = _train(choose_recipe(samples, changes), samples, seed)
+    trained = _train(choose_recipe(samples, changes), samples, seed, compute)
     trained.network.save(output)
     write_json(json, trained.summary)
     tables.training(trained.summary)
@@ -255,12 +258,13 @@ def _summarise_verilog(
     console.note(f"{output}: module {module}, {summary['lines']} lines")
 
 
-def _train(recipe: Recipe, dataset: Dataset, seed: int) -> Trained:
+def _train(recipe: Recipe, dataset: Dataset, seed: int,
+           compute: Compute | None = None) -> Trained:
     """Train under a progress display."""
     from ternspike.training import train_network
 
     with console.training() as progress:
-        return train_network(recipe, dataset, seed, progress)
+        return train_network(recipe, dataset, seed, progress, compute)
 
 
 def _evaluate(

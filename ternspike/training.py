@@ -14,7 +14,7 @@ from model.network import IntegerNetwork, level_planes
 
 if TYPE_CHECKING:
     from model.recipes import Recipe
-    from model.train import Progress, TrainingResult
+    from model.train import Compute, Progress, TrainingResult
 
 __all__ = ["Changes", "Trained", "choose_recipe", "dataset_name", "train_network"]
 
@@ -112,11 +112,12 @@ def _recipe(name: str) -> Recipe:
 
 def train_network(
     recipe: Recipe, dataset: Dataset, seed: int, progress: Callable[[Progress], None] | None = None,
+    compute: Compute | None = None,
 ) -> Trained:
     """Carry out a recipe; write accuracies and the teacher's activity into the network."""
-    from model.train import train
+    from model.train import Compute, train
 
-    result = train(recipe, dataset, seed=seed, progress=progress)
+    result = train(recipe, dataset, seed=seed, compute=compute or Compute(), progress=progress)
     activity = _float_activity(result, dataset)
     pruned = {"pruning": " ".join(map(str, recipe.pruning))} if recipe.pruning else {}
     network = replace(result.network, metadata=dict(result.network.metadata) | pruned | {

@@ -577,9 +577,13 @@ def test_pruning_of_digits(arch, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "digits", replace(
         RECIPES["digits"], arch=arch, timesteps=2,
         fold=FoldSettings(samples=100, shifts=(7, 7, 7))))
-    few = pruning.ways(RECIPES["digits"], MEDIUM, 1)[3:4]
-    monkeypatch.setattr(pruning, "ways", lambda *_: [replace(few[0], steps=few[0].steps[:2])])
-    assert pruning.main(["--train-epochs", "1", "--samples", "20", "--folder", str(tmp_path)]) == 0
+    shorter = [replace(way, steps=way.steps[:2])
+               for way in pruning.ways(RECIPES["digits"], MEDIUM, 1)]
+    few = [way for way in shorter if way.name == "neurons by membrane"]
+    monkeypatch.setattr(pruning, "ways", lambda *_: shorter)
+    assert pruning.main(["--train-epochs", "1", "--samples", "20", "--folder", str(tmp_path),
+                         "--only", "neurons by m", "--checkpoints", str(tmp_path / "kept")]) == 0
+    assert len(list((tmp_path / "kept").glob("*.pt"))) == 4
     assert "neurons by" in capsys.readouterr().out
     found = json.loads((tmp_path / "digits.json").read_text())
     points = [found["base"], *found["ways"][0]["points"]]
@@ -592,6 +596,8 @@ def test_pruning_of_digits(arch, tmp_path, monkeypatch, capsys):
 def test_pruning_says_what_is_wrong(tmp_path, capsys):
     assert pruning.main(["--dataset", "mnist", "--data", str(tmp_path)]) == 1
     assert "bench.pruning: " in capsys.readouterr().err
+    assert pruning.main(["--only", "neurons", "nothing"]) == 1
+    assert "Unknown way 'nothing'; known: weights by magnitude" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         pruning.main(["--recipe", "none"])
     assert "unknown recipe 'none'; known: digits" in capsys.readouterr().err
