@@ -59,6 +59,9 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "either sign": {"neuron": {"signed": True}},
         "membranes of 12 bits": {"fold": {"membrane_bits": 12}},
         "membranes of 11 bits": {"fold": {"membrane_bits": 11}},
+        "membranes of 10 bits": {"fold": {"membrane_bits": 10}},
+        "membranes of 10 bits, in training too": {
+            "fold": {"membrane_bits": 10}, "neuron": {"saturation": 1.0}},
     },
     "loss": {
         "recipe": {},

@@ -121,7 +121,7 @@ SYSTEMS = (
         "`model.surrogate`. Hard reset, a leak of one half and thresholds that are trained are "
         "settings of `model.neuron`. Membranes saturate at any width of 2 to 32 bits "
         "(`hw.neuron`); `model.fold` takes the smallest that no input fills, or the one it is "
-        "told. Channels are pruned for good by what its channel mask is trained to keep, or by "
+        "told; and they saturate in training, too. Channels are pruned for good by what its channel mask is trained to keep, or by "
         "means of membranes over the blocks that its other mask looks at (`model.prune`).",
         ("tests/test_quantise.py::test_rules",
          "tests/test_quantise.py::test_one_scale_for_two_thresholds",
@@ -130,6 +130,7 @@ SYSTEMS = (
          "tests/test_neuron.py::test_surrogate_values",
          "tests/test_neuron.py::test_hard_reset_by_hand",
          "tests/test_fold.py::test_membranes_that_would_be_too_wide_saturate",
+         "tests/test_neuron.py::test_saturation_by_hand",
          "tests/test_prune.py::test_membranes_of_blocks",
          "tests/test_prune.py::test_means_of_what_weights_meet_and_of_the_largest_counts",
          "tests/test_hw_neuron.py::test_saturation_at_both_ends"),

@@ -85,7 +85,8 @@ class FoldSettings:
         0..7, one for each layer that has weights; searched for if not given.
     membrane_bits : int
         The widest membrane. A layer gets the smallest width at which no input can make it
-        saturate, if that is not wider.
+        saturate, if that is not wider; or, if membranes saturated in training, the one that holds
+        as much.
     saturate : bool
         Whether a layer that would need a wider membrane gets this one and saturates. What that
         costs is measured together with the rounding, and is usually nothing: a membrane so far
@@ -127,6 +128,7 @@ class RealLayer(NamedTuple):
     reset: Reset
     z_max: int                          #: largest count of a spike; 1 for a readout layer
     signed: bool                        #: whether spikes count below 0
+    saturation: float | None            #: where membranes saturate, in thresholds; None: nowhere
     readout: Readout | None
 
 
@@ -359,9 +361,10 @@ def _real_layer(layer: SpikingLayer | ReadoutLayer, scale: float, source_min: in
         neuron = layer.neuron
         return RealLayer(layer.spec, signs, source_min, source_max, plus, minus, bias,
                          np.full(len(bias), threshold), neuron.v_init * threshold,
-                         layer.leak_shifts(), neuron.reset, neuron.z_max, neuron.signed, None)
+                         layer.leak_shifts(), neuron.reset, neuron.z_max, neuron.signed,
+                         neuron.saturation, None)
     return RealLayer(layer.spec, signs, source_min, source_max, plus, minus, bias, None, 0.0,
-                     layer.leak, Reset.SOFT, 1, False, layer.readout)
+                     layer.leak, Reset.SOFT, 1, False, None, layer.readout)
 
 
 def _beside(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -395,9 +398,12 @@ def _best_unit(real: RealLayer, base: np.ndarray, shift: int, shared: bool,
 
 
 def _membrane_bits(layer: DenseLayer | ConvLayer, real: RealLayer, timesteps: int) -> int:
-    """Return the width at which no input can make a membrane saturate."""
-    return max(2, layer_bounds(layer, real.source_max, timesteps,
-                               source_min=real.source_min).membrane_bits)
+    """Return the width at which no input can make a membrane saturate, or as much as it did."""
+    bits = layer_bounds(layer, real.source_max, timesteps, source_min=real.source_min).membrane_bits
+    if real.saturation is not None:
+        most = math.ceil(real.saturation * int(layer.threshold.max()))
+        bits = min(bits, bits_needed(-most, most))
+    return max(2, bits)
 
 
 def _sized(layer: DenseLayer | ConvLayer, number: int, real: RealLayer, timesteps: int,

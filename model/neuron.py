@@ -3,6 +3,7 @@
 One step, for a membrane ``v`` and a current ``I`` (`step`)::
 
     v = leak * v + I              leak = 1 - 2^-k1 - 2^-k2, what the integer machine's shifts do
+    v = clamp(v, -s threshold, s threshold)       where membranes saturate, at s thresholds
     z = how many of threshold, 2 threshold, ..., z_max threshold v reaches
     v = v - z * threshold         soft reset;  hard reset: v = 0 where z is not 0
 
@@ -14,6 +15,11 @@ A leak that is trained is a number in full precision, of which the forward pass,
 machine, sees the nearest one that shifts can make (`nearest_leak`); the gradient passes straight
 through. A threshold that is trained is any number: folding rounds it with all else of a neuron, or
 keeps it exact (`model.fold.FoldSettings`).
+
+Membranes that saturate are narrow ones in training: where one is clamped no gradient passes. The
+integer machine, which saturates at powers of two, gets the narrowest width that holds as much
+(`model.fold`). SpQuant-SNN clamps what it stores, and rounds it to whole thresholds, which our
+machine does not.
 
 Instead of through time, gradients can pass through firing rates (`NeuronSettings.rate_gradient`):
 differentiation on spike representation, DSR.
@@ -59,6 +65,8 @@ class NeuronSettings:
         Whether the threshold (one a layer) is trained.
     v_init : float
         Membrane before the first step, as a multiple of the threshold.
+    saturation : float, optional
+        At how many thresholds, either side of 0, membranes saturate: at least `z_max`. None: never.
     surrogate, width
         Shape and width of the surrogate derivative.
     z_max : int
@@ -83,6 +91,7 @@ class NeuronSettings:
     threshold: float = 1.0
     learn_threshold: bool = True
     v_init: float = 0.0
+    saturation: float | None = None
     surrogate: Surrogate = Surrogate.TRIANGLE
     width: float = 1.0
     z_max: int = 1
@@ -106,12 +115,20 @@ class NeuronSettings:
         if not 1 <= self.leak_shift_max <= MAX_SHIFT:
             raise ValueError(f"Neuron's leak_shift_max must be 1 to {MAX_SHIFT}, not "
                              f"{self.leak_shift_max!r}")
+        if self.saturation is not None and not self.z_max <= self.saturation < math.inf:
+            raise ValueError(f"Neuron's saturation must be at least z_max, {self.z_max}, not "
+                             f"{self.saturation!r}: nothing would count as much")
+        if self.saturation is not None and not abs(self.v_init) <= self.saturation:
+            raise ValueError(f"Neuron's v_init must be within its saturation of "
+                             f"{self.saturation!r}, not {self.v_init!r}")
         if self.learn_leak and self.leak not in self.leaks:
             raise ValueError(f"A trained leak must start from at most {self.leak_terms} different "
                              f"shifts of at most {self.leak_shift_max}, the smallest first, not "
                              f"{self.leak!r}")
-        if self.rate_gradient and (self.leak or self.learn_leak or self.reset is not Reset.SOFT):
-            raise ValueError("The rate gradient needs neurons with a soft reset and without leak")
+        if self.rate_gradient and (self.leak or self.learn_leak or self.reset is not Reset.SOFT
+                                   or self.saturation is not None):
+            raise ValueError("The rate gradient needs neurons with a soft reset, without leak and "
+                             "without saturation")
 
     @property
     def levels(self) -> list[int]:
@@ -166,6 +183,9 @@ def step(v: torch.Tensor, current: torch.Tensor, threshold: torch.Tensor, settin
         Counts, and the membrane after the reset.
     """
     v = (leak_factor(settings.leak) if leak is None else leak) * v + current
+    if settings.saturation is not None:
+        limit = settings.saturation * threshold.detach()
+        v = torch.where(v.abs() < limit, v, torch.clamp(v.detach(), -limit, limit))
     spikes = torch.stack([spike(v - k * threshold, settings.surrogate, settings.width)
                           for k in settings.levels]).sum(0)
     if settings.signed:
@@ -199,6 +219,7 @@ class _Run(torch.autograd.Function):
         static = current.dim() == 2
         leak = leak_factor(settings.leak) if trained_leak is None else trained_leak.item()
         soft = settings.reset is Reset.SOFT
+        limit = None if settings.saturation is None else settings.saturation * threshold
         shape = current.shape if static else current.shape[1:]
         before = current.new_empty((steps, *shape))
         spikes = current.new_empty((steps, *shape))
@@ -208,6 +229,8 @@ class _Run(torch.autograd.Function):
                 drive = current[part] if static else current[t, part]
                 stored = v if leak == 1 else v * leak
                 membrane = torch.add(drive, stored, out=before[t, part])
+                if limit is not None:
+                    membrane.clamp_(-limit, limit)
                 fired = _count(membrane, threshold, settings, out=spikes[t, part])
                 if t + 1 < steps:
                     v = membrane - fired * threshold if soft else membrane * (fired == 0)
@@ -239,6 +262,8 @@ class _Run(torch.autograd.Function):
                     grad_v.mul_(spikes[t, part] == 0)
                 for each in through:
                     grad_v.add_(each)
+                if settings.saturation is not None:
+                    grad_v.mul_(before[t, part].abs() < settings.saturation * threshold)
                 if static:
                     grad_current[part].add_(grad_v)
                 else:

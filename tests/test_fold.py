@@ -74,7 +74,8 @@ def exact_layer(**changes) -> RealLayer:
         source_max=1,
         plus=np.array([1.5, 0.5, 1.0, 0.0]), minus=np.array([1.0, 1.0, 2.0, 0.0]),
         bias=np.array([0.25, -0.25, 0.75, 1.0]), threshold=np.array([1.0, 2.0, 0.5, 2.0]),
-        v_init=0.0, leak=(), reset=Reset.SOFT, z_max=1, signed=False, readout=None)
+        v_init=0.0, leak=(), reset=Reset.SOFT, z_max=1, signed=False, saturation=None,
+        readout=None)
     return values._replace(**changes)
 
 
@@ -305,6 +306,20 @@ def test_membranes_that_would_be_too_wide_saturate():
                           FoldSettings(shifts=shifts, membrane_bits=narrow))
     assert report.layers[0].saturates and folded.layers[0].membrane_bits == narrow
     assert folded.layers[2].membrane_bits == free.layers[2].membrane_bits < narrow
+
+
+@pytest.mark.parametrize("saturation", [1.0, 1.5])
+def test_membranes_that_saturated_in_training_are_as_narrow(saturation):
+    model = network(neuron=NeuronSettings(saturation=saturation))
+    inputs, labels = pixels()
+    folded, report = fold(model, Coding.STATIC, inputs, labels, FoldSettings(shifts=(4, 4, 4)))
+    for layer in folded.layers[:2]:
+        largest = saturation * np.max(layer.threshold)
+        assert largest <= 1 << layer.membrane_bits - 1 <= 2 * largest
+    assert report.layers[0].saturates
+    free, _ = fold(network(), Coding.STATIC, inputs, labels, FoldSettings(shifts=(4, 4, 4)))
+    assert folded.layers[2].membrane_bits == free.layers[2].membrane_bits
+    assert folded.layers[0].membrane_bits < free.layers[0].membrane_bits
 
 
 def test_search_weighs_saturation_against_rounding():

@@ -98,12 +98,14 @@ def test_leak_factor():
 @pytest.mark.parametrize(("leak", "reset", "static"),
                          list(itertools.product(LEAKS, Reset, (True, False))))
 @pytest.mark.parametrize("surrogate", Surrogate)
-@pytest.mark.parametrize(("z_max", "signed"), [(1, False), (2, False), (1, True), (2, True)])
-def test_fused_loop_equals_steps(leak, reset, static, surrogate, z_max, signed):
+@pytest.mark.parametrize(("z_max", "signed", "saturation"),
+                         [(1, False, None), (2, False, None), (1, True, None), (2, True, None),
+                          (1, False, 1.2), (2, True, 2.25)])
+def test_fused_loop_equals_steps(leak, reset, static, surrogate, z_max, signed, saturation):
     """Spikes and both gradients."""
     generator = torch.Generator().manual_seed(11)
     settings = NeuronSettings(leak=leak, reset=reset, v_init=0.25, surrogate=surrogate, width=0.8,
-                              z_max=z_max, signed=signed)
+                              z_max=z_max, signed=signed, saturation=saturation)
     shape = (5, 7) if static else (6, 5, 7)
     current = torch.randn(shape, generator=generator, dtype=torch.float64) + 0.4 * (not signed)
     upstream = torch.randn((6, 5, 7), generator=generator, dtype=torch.float64)
@@ -142,6 +144,23 @@ def test_gradient_of_a_trained_leak(reset, static, z_max, signed, monkeypatch):
     for fused, stepped in zip(*outcomes, strict=True):
         torch.testing.assert_close(fused, stepped)
     assert outcomes[0][-1] is not None and outcomes[0][-1].abs() > 0.01
+
+
+def test_saturation_by_hand():
+    """At 1.5 thresholds of 2: 5 becomes 3, which fires and leaves 1; then -3, where 1 - 7 ends."""
+    settings = NeuronSettings(saturation=1.5)
+    current = torch.tensor([[[5.0]], [[-7.0]], [[4.5]], [[1.0]]], requires_grad=True)
+    threshold = torch.tensor(2.0)
+    spikes = run(current, threshold, 4, settings)
+    assert spikes.flatten().tolist() == [1, 0, 0, 1]        # 3, -3, 1.5, 2.5
+    v, seen = torch.zeros(1, 1), []
+    for drive in current:
+        _, v = step(v, drive, threshold, settings)
+        seen.append(v.item())
+    assert seen == [1, -3, 1.5, 0.5]
+    # No gradient passes the two that were clamped; the surrogate at 2.5 is 1/2, at 1.5 too.
+    spikes.sum().backward()
+    assert current.grad is not None and current.grad.flatten().tolist() == [0, 0, 1, 0.5]
 
 
 def test_gradient_of_a_leak_by_hand():
@@ -286,6 +305,10 @@ def test_spike_is_a_step_with_a_surrogate_gradient():
     ({"v_init": float("nan")}, "v_init must be finite"),
     ({"z_max": 0}, "z_max must be 1 to 15, not 0"),
     ({"z_max": 16}, "z_max must be 1 to 15, not 16"),
+    ({"saturation": 0.5}, "saturation must be at least z_max, 1, not 0.5"),
+    ({"saturation": float("inf")}, "saturation must be at least z_max, 1, not inf"),
+    ({"saturation": 2, "z_max": 3}, "saturation must be at least z_max, 3, not 2"),
+    ({"saturation": 1, "v_init": -1.5}, "v_init must be within its saturation of 1, not -1.5"),
     ({"leak_terms": 0}, "leak_terms must be 1 or 2, not 0"),
     ({"leak_terms": 3}, "leak_terms must be 1 or 2, not 3"),
     ({"leak_shift_max": 0}, "leak_shift_max must be 1 to 15, not 0"),
@@ -297,6 +320,7 @@ def test_spike_is_a_step_with_a_surrogate_gradient():
     ({"rate_gradient": True, "leak": (1,)}, "rate gradient needs neurons with a soft reset"),
     ({"rate_gradient": True, "learn_leak": True}, "The rate gradient needs neurons with a soft"),
     ({"rate_gradient": True, "reset": Reset.HARD}, "The rate gradient needs neurons with a soft"),
+    ({"rate_gradient": True, "saturation": 2}, "without leak and without saturation"),
 ])
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=message):
