@@ -121,8 +121,9 @@ SYSTEMS = (
         "`model.surrogate`. Hard reset, a leak of one half and thresholds that are trained are "
         "settings of `model.neuron`. Membranes saturate at any width of 2 to 32 bits "
         "(`hw.neuron`); `model.fold` takes the smallest that no input fills, or the one it is "
-        "told; and they saturate in training, too. Channels are pruned for good by what its channel mask is trained to keep, or by "
-        "means of membranes over the blocks that its other mask looks at (`model.prune`).",
+        "told; and they saturate in training, too. Channels are pruned for good by what its "
+        "channel mask is trained to keep, or by means of membranes over the blocks that its other "
+        "mask looks at (`model.prune`).",
         ("tests/test_quantise.py::test_rules",
          "tests/test_quantise.py::test_one_scale_for_two_thresholds",
          "tests/test_quantise.py::test_weight_gradient",
