@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from bench.tables import Table, markdown, show, spread, write_text
+from model.checkpoint import CheckpointError
 from model.data import DataError, Dataset, encode, load
 from model.layers import SpikingNetwork, as_inputs
 from model.quantise import QuantiserSettings
 from model.recipe_file import changed
 from model.recipes import RECIPES, Recipe
-from model.train import predict, train, train_models
+from model.train import Compute, predict, train, train_models
 
 __all__ = ["CHANGES", "document", "main", "measure", "tables"]
 
@@ -83,7 +84,8 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def measure(recipe: Recipe, dataset: Dataset, seeds: int) -> dict[str, Any]:
+def measure(recipe: Recipe, dataset: Dataset, seeds: int,
+            compute: Compute = Compute()) -> dict[str, Any]:
     """Train a recipe with the seeds 1, 2, ...
 
     Returns
@@ -97,11 +99,11 @@ def measure(recipe: Recipe, dataset: Dataset, seeds: int) -> dict[str, Any]:
     test = encode(dataset.test_x, recipe.coding, recipe.timesteps)
     for seed in range(1, seeds + 1):
         if isinstance(recipe.quantiser, QuantiserSettings):
-            result = train(recipe, dataset, seed=seed)
+            result = train(recipe, dataset, seed=seed, compute=compute)
             teacher, student = result.float_model, result.ternary_model
             found["integer"].append(result.integer_accuracy)
         else:
-            teacher, student = train_models(recipe, dataset, seed=seed)
+            teacher, student = train_models(recipe, dataset, seed=seed, compute=compute)
         found["float"].append(float(np.mean(predict(teacher, test) == dataset.test_y)))
         found["quantised"].append(float(np.mean(predict(student, test) == dataset.test_y)))
         found["density"].append(_density(student))
@@ -189,6 +191,9 @@ def main(arguments: list[str] | None = None) -> int:
                         help=f"of {', '.join(names)} (default all)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings a change (default 3)")
     parser.add_argument("--epochs", type=int, help="of each training (default the recipe's)")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR",
+                        help="keep trainings here after each epoch; go on with those that were "
+                             "stopped, and train what changes share only once")
     parser.add_argument("--folder", type=Path, default=Path("build/ablation"))
     options = parser.parse_args(arguments)
     if options.seeds < 1:
@@ -204,11 +209,12 @@ def main(arguments: list[str] | None = None) -> int:
         source = load(base.dataset, options.data)
         for name, changes in wanted.items():
             print(f"{name} ...", flush=True)
-            found = measure(changed(base, changes, name), source, options.seeds)
+            found = measure(changed(base, changes, name), source, options.seeds,
+                            Compute(checkpoints=options.checkpoints))
             write_text(_file(options.folder, options.dataset, name),
                        json.dumps({"dataset": options.dataset, "name": name,
                                    "epochs": base.student.epochs, **found}, indent=1) + "\n")
-    except (DataError, OSError) as error:
+    except (CheckpointError, DataError, OSError) as error:
         print(f"bench.ablation: {error}", file=sys.stderr)
         return 1
     for subject, table in tables(_measured(options.folder)[options.dataset]).items():

@@ -465,13 +465,16 @@ def test_changes_beside_the_recipe(tmp_path):
 
 
 def test_ablation_of_a_short_training(tmp_path, capsys):
-    command = ["--epochs", "1", "--seeds", "1", "--folder", str(tmp_path), "--only"]
+    command = ["--epochs", "1", "--seeds", "1", "--folder", str(tmp_path),
+               "--checkpoints", str(tmp_path / "kept"), "--only"]
     assert ablation.main([*command, "recipe", "4 bits, learned step"]) == 0
     files = sorted(tmp_path.glob("*.json"))
     assert [file.name for file in files] == ["digits-4-bits-learned-step.json",
                                              "digits-recipe.json"]
     bits, ternary = (json.loads(file.read_text()) for file in files)
     assert bits["float"] == ternary["float"] and bits["integer"] == []
+    # One teacher for two students.
+    assert len(list((tmp_path / "kept").glob("*.pt"))) == 3
     assert 0.3 < ternary["density"][0] < 0.8 < bits["quantised"][0]
     assert 0.05 < ternary["spikes"][0] < 0.5 and ternary["integer"][0] > 0.8
     assert "4 bits, learned step" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The recipes that are meant for a GPU, as far as a CPU can tell: one epoch of ten random images."""
+"""The recipes that are meant for a GPU, as far as a CPU can tell: an epoch of ten random images."""
 
 from dataclasses import replace
 from pathlib import Path
