@@ -85,7 +85,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def measure(recipe: Recipe, dataset: Dataset, seeds: int,
-            compute: Compute = Compute()) -> dict[str, Any]:
+            compute: Compute) -> dict[str, Any]:
     """Train a recipe with the seeds 1, 2, ...
 
     Returns
