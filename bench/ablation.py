@@ -26,8 +26,9 @@ from model.train import Compute, predict, train, train_models
 
 __all__ = ["CHANGES", "document", "main", "measure", "tables"]
 
-#: By subject and name, what is changed of the recipe, as a file of a recipe would tell it. The
-#: recipe itself stands first in each table.
+#: By subject and name, what is changed of the recipe, as a file of a recipe would tell it;
+#: None, which no file can tell, leaves weights in full precision. The recipe itself stands first in
+#: each table.
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "quantiser": {
         "recipe": {},
@@ -46,6 +47,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "normalised": {"quantiser": {"normalise": True}},
         "2 bits, learned step": {"quantiser": {"bits": 2}},
         "4 bits, learned step": {"quantiser": {"bits": 4}},
+        "not quantised": {"quantiser": None},
     },
     "neuron": {
         "recipe": {},

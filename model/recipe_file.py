@@ -98,6 +98,8 @@ def _settings(kind: type, table: object, where: str, base: Any) -> Any:
 def _value(kind: Any, value: object, where: str, base: object) -> Any:
     """Return a value of this type."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        if value is None and types.NoneType in typing.get_args(kind):
+            return None
         kind = _member(typing.get_args(kind), value)
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list):

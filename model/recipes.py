@@ -66,8 +66,9 @@ class Recipe:
     teacher, student : Schedule
         Of the full-precision and of the ternary network.
     coding, readout, readout_leak, neuron, quantiser, calibration, loss, fold
-        See the classes. Both networks have the same neurons and the same loss, to which the
-        calibration adds what the teacher teaches.
+        See the classes. A quantiser that is None leaves the weights of the second network in full
+        precision: what the first one would be, trained as long. Both networks have the same neurons
+        and the same loss, to which the calibration adds what the teacher teaches.
     conversion : ConversionSettings, optional
         The full-precision network is an ANN, trained as `teacher` says, and then converted; not
         given: it is trained spiking. For neurons without leak, with a soft reset and spikes from 0,
@@ -99,7 +100,7 @@ class Recipe:
     neuron: NeuronSettings = NeuronSettings()
     readout: Readout = Readout.LAST
     readout_leak: tuple[int, ...] = ()
-    quantiser: WeightSettings = QuantiserSettings()
+    quantiser: WeightSettings | None = QuantiserSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     loss: LossSettings = LossSettings()
     conversion: ConversionSettings | None = None

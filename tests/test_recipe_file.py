@@ -84,6 +84,9 @@ def test_settings_of_another_kind_start_anew():
     assert changed(four, {"quantiser": {"rule": "max"}}, "here").quantiser == (
         QuantiserSettings(rule=Rule.MAX))
     assert changed(four, {}, "here") == four
+    assert changed(four, {"quantiser": None}, "here").quantiser is None
+    with pytest.raises(RecipeError, match="here: batch must be a whole number, not None"):
+        changed(four, {"batch": None}, "here")
 
 
 def test_a_conversion(tmp_path):

@@ -265,6 +265,16 @@ def test_weights_of_more_levels_train_and_are_not_folded():
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
+def test_what_is_not_quantised_trains_as_long():
+    spec, data = recipe(quantiser=None, student=Schedule(8, 1e-2)), stripes()
+    with pytest.raises(FoldError, match="Weights that are full precision can't be folded"):
+        train(spec, data)
+    teacher, student = train_models(spec, data, seed=1)
+    assert student.readout.quantiser is None and teacher.readout.quantiser is None
+    assert not torch.equal(student.readout.weight, teacher.readout.weight)
+    assert np.mean(predict(student, encode(data.test_x, Coding.STATIC, 3)) == data.test_y) > 0.9
+
+
 @pytest.mark.parametrize("coding", Coding)
 def test_codings(coding):
     steps = 6
