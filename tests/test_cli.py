@@ -116,6 +116,23 @@ def test_train(ternspike, tmp_path):
     assert np.mean(classes == digits.test_y) == summary["accuracy"]["integer"]
 
 
+def test_train_goes_on(ternspike, tmp_path):
+    nets, kept = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"], tmp_path / "kept"
+    for net in nets:
+        code, _, err = ternspike("train", "--arch", "64-16-10", "--timesteps", 1, "--epochs", 1,
+                                 "--threads", 2, "--checkpoints", kept, "-o", net)
+        assert code == 0, err
+    assert len(list(kept.glob("*.pt"))) == 2
+    assert nets[0].read_bytes() == nets[1].read_bytes()
+    for file in kept.glob("*.pt"):
+        file.write_bytes(b"")
+    refused(ternspike("train", "--arch", "64-16-10", "--timesteps", 1, "--epochs", 1,
+                      "--threads", 2, "--checkpoints", kept, "-o", nets[0]),
+            "is no checkpoint, or a damaged one: delete it")
+    refused(ternspike("train", "--device", "warp", "-o", nets[0]),
+            "Device 'warp' can't be used: ")
+
+
 def test_train_counts(ternspike, tmp_path):
     net, numbers = tmp_path / "net.safetensors", tmp_path / "train.json"
     code, out, err = ternspike("train", "--arch", "64-16-10", "--timesteps", 1, "--levels", 3,
