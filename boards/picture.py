@@ -29,7 +29,8 @@ def block_of(cell: str) -> str:
     Blocks that are there several times count as one.
     """
     parts = cell.split(".")
-    within = parts[parts.index("core") + 1:] if "core" in parts else parts
+    # The core with its serial line is called so, and the core itself within it.
+    within = parts[-parts[::-1].index("core"):] if "core" in parts[:-1] else parts
     name = within[0] if len(within) > 1 else parts[0] if len(parts) > 1 else "top"
     return re.sub(r"\$?\d+$", "", name)
 

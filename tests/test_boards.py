@@ -271,8 +271,8 @@ REPORT = {
     "critical_paths": [
         {"from": "<async>", "to": "posedge clk", "path": path_of(40, "rst", "x")},
         {"from": "posedge clk", "to": "posedge clk",
-         "path": path_of(27.5, "link.core.synapses.closed_SB_DFFSR_Q_DFFLC",
-                         "link.core.passes.layer.last_SB_LUT4_I1_LC")}],
+         "path": path_of(27.5, "core.link.core.synapses.closed_SB_DFFSR_Q_DFFLC",
+                         "core.link.core.passes.layer.last_SB_LUT4_I1_LC")}],
 }
 
 
@@ -285,7 +285,8 @@ def test_report():
     assert clock.margin == pytest.approx(0.505, abs=1e-3) and report.met
     path = report.path
     assert path is not None
-    assert (path.start, path.end) == ("link.core.synapses.closed", "link.core.passes.layer.last")
+    assert path.start == "core.link.core.synapses.closed"
+    assert path.end == "core.link.core.passes.layer.last"
     assert (path.delay, path.routing) == (27.5, 26.5)
     assert path.places == ((1, 2), (4, 7))
     assert json.loads(json.dumps(report.to_dict()))["clocks"][0]["margin"] == 0.5049
@@ -319,22 +320,23 @@ def test_clocks_without_a_constraint(clocks, message):
 # Pictures
 
 @pytest.mark.parametrize("cell, block", [
-    ("link.core.synapses.closed_SB_DFF_Q", "synapses"), ("link.core.queue12.x", "queue"),
-    ("link.core.readout$144.c_sum", "readout"), ("link.buffer.x", "link"), ("pll", "top"),
-    ("link.core.write_en_SB_DFF", "link"),
+    ("core.link.core.synapses.closed_SB_DFF_Q", "synapses"), ("core.link.core.queue12.x", "queue"),
+    ("core.link.core.readout$144.c_sum", "readout"), ("core.link.link.buffer.x", "link"),
+    ("core.link.x", "link"), ("core.receiver.x", "receiver"), ("pll", "top"),
+    ("core.link.core.write_en_SB_DFF", "core"),
 ])
 def test_blocks(cell, block):
     assert block_of(cell) == block
 
 
 def test_picture():
-    cells = {"link.core.synapses.a": {"attributes": {"NEXTPNR_BEL": "X0/Y0/lc0"}},
-             "link.core.synapses.b": {"attributes": {"NEXTPNR_BEL": "X0Y0/LUT1"}},
-             "link.core.passes.<c>": {"attributes": {"NEXTPNR_BEL": "X3/Y9/SLICEB.K0"}},
+    cells = {"core.link.core.synapses.a": {"attributes": {"NEXTPNR_BEL": "X0/Y0/lc0"}},
+             "core.link.core.synapses.b": {"attributes": {"NEXTPNR_BEL": "X0Y0/LUT1"}},
+             "core.link.core.passes.<c>": {"attributes": {"NEXTPNR_BEL": "X3/Y9/SLICEB.K0"}},
              "unplaced": {"attributes": {}}}
     places = list(places_of(cells))
-    assert places == [("link.core.synapses.a", 0, 0), ("link.core.synapses.b", 0, 0),
-                      ("link.core.passes.<c>", 3, 9)]
+    assert places == [("core.link.core.synapses.a", 0, 0), ("core.link.core.synapses.b", 0, 0),
+                      ("core.link.core.passes.<c>", 3, 9)]
     picture = draw("A <board>", places, [(0, 0), (3, 9)])
     texts = [element.text for element in
              ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]
@@ -585,3 +587,5 @@ def test_bitstream(ternspike, tmp_path):
     summary = json.loads((tmp_path / "build/boards/icebreaker/icebreaker.json").read_text())
     assert summary["met"] and summary["used"]["LUT"]["used"] > 1000
     assert "clock clk" in out
+    picture = (tmp_path / "build/boards/icebreaker/icebreaker.svg").read_text()
+    assert all(f">{block}, " in picture for block in ("link", "neurons", "fetcher", "passes"))
