@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mapping.program import compile_network
 from model.data import Dataset
 from model.fold import FoldSettings
+from model.layers import SpikingNetwork
+from model.losses import training_loss
 from model.recipe_file import read_recipe
 from model.train import train
 from ternspike.cores import parse_core
 
-FOLDER = Path(__file__).parent.parent / "examples" / "gpu"
+EXAMPLES = Path(__file__).parent.parent / "examples"
+FOLDER = EXAMPLES / "gpu"
 
 #: Memories of the large core that hold a ResNet's program, parameters and spikes.
 DEEP = ("large,program_depth=32,spike_depth=8192,gain_depth=1024,neuron_depth=1024,"
@@ -50,3 +54,25 @@ def test_it_trains_and_folds_and_a_core_holds_it(name):
 
 def test_each_is_told_its_core():
     assert {file.stem for file in FOLDER.glob("*.toml")} == set(CORES)
+
+
+@pytest.mark.parametrize("name", [
+    *(f"gpu/{name}" for name in CORES), "digits-slopes", "digits-stepwise", "digits-spquant",
+    "digits-rate-gradient", "digits-lsq"])
+def test_a_step_makes_its_tensors_where_the_network_is(name):
+    """On a device without values, which does not take tensors of the CPU."""
+    recipe = read_recipe(EXAMPLES / f"{name}.toml")
+    teacher, student = (
+        SpikingNetwork(recipe.architecture, steps, neuron=recipe.neuron, quantiser=quantiser,
+                       readout=recipe.readout, readout_leak=recipe.readout_leak).to("meta")
+        for steps, quantiser in ((recipe.steps_of_teacher, None),
+                                 (recipe.timesteps, recipe.quantiser)))
+    inputs = torch.empty(4, recipe.architecture.inputs, device="meta")
+    labels = torch.empty(4, dtype=torch.long, device="meta")
+    with torch.no_grad():
+        target = teacher.eval()(inputs)
+    loss = training_loss(student(inputs), labels, recipe.loss, recipe.calibration, target, 0.5)
+    loss.backward()
+    torch.optim.AdamW(student.parameters()).step()
+    gradients = [p.grad for p in student.parameters() if p.requires_grad]
+    assert loss.is_meta and all(grad is not None and grad.is_meta for grad in gradients)
