@@ -122,8 +122,7 @@ build/pins/mnist.safetensors: ARCH := 784-128-10
 build/pins/digits.safetensors: ARCH := 64-128-10
 build/pins/%.safetensors: | $(STAMP) need-data
 	mkdir -p $(@D)
-	$(TERNSPIKE) train --dataset $* --data '$(DATA)' --arch $(ARCH) \
-	    --seed $(SEED) -o $@
+	$(TERNSPIKE) train --dataset $* --data '$(DATA)' --arch $(ARCH) --seed $(SEED) -o $@
 
 need-data:
 	@test -n '$(DATA)' || { echo 'Say where the data sets are: make mnist DATA=folder' >&2; exit 1; }

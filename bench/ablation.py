@@ -86,8 +86,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def measure(recipe: Recipe, dataset: Dataset, seeds: int,
-            compute: Compute) -> dict[str, Any]:
+def measure(recipe: Recipe, dataset: Dataset, seeds: int, compute: Compute) -> dict[str, Any]:
     """Train a recipe with the seeds 1, 2, ...
 
     Returns

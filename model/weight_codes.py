@@ -9,8 +9,8 @@ import numpy as np
 
 from model.network import NetworkError
 
-__all__ = ["TRITS_PER_BYTE", "pack_sparse", "pack_trits", "sparse_bytes", "trit_bytes",
-           "unpack_sparse", "unpack_trits"]
+__all__ = ["pack_sparse", "pack_trits", "sparse_bytes", "trit_bytes", "unpack_sparse",
+           "unpack_trits"]
 
 TRITS_PER_BYTE = 5
 _PLACES = np.array([1, 3, 9, 27, 81], np.uint8)

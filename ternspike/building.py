@@ -73,8 +73,7 @@ def build(
     plan = make_plan(target, parameters, image=image,
                      clock=None if freq is None else round(freq * 1e6))
     with console.searching() as progress:
-        made = make(plan, range(1, seeds + 1), jobs, progress,
-                    limit=60 * limit)
+        made = make(plan, range(1, seeds + 1), jobs, progress, limit=60 * limit)
     for source, copy in zip(_results(made, target), (bitstream, report, picture), strict=True):
         _install(source, copy)
     summary = {
