@@ -229,9 +229,9 @@ RECIPES = {
     "cifar10-conv": Recipe(
         dataset="cifar10", arch="3x32x32-32C3-64C3S2-64C3-128C3S2-128C3-256C3S2-10", timesteps=1,
         neuron=COUNTS, batch=128, shift=2, mirror=True, bfloat16=True,
-        teacher=Schedule(epochs=4, rate=3e-3, decay=0.05),
+        teacher=Schedule(epochs=14, rate=3e-3, decay=0.05),
         student=Schedule(epochs=14, rate=3e-3, decay=0.05),
-        calibration=CalibrationSettings(beta=0, distillation=0),
+        calibration=CalibrationSettings(beta=0, distillation=1.0),
         fold=FoldSettings(samples=1000),
     ),
     "fashion-conv": Recipe(
