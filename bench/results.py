@@ -69,6 +69,8 @@ def network_table(reports: list[dict]) -> Table:
             lambda r: f"{r['weights']['compression_stored']:.2f} x",
         "energy of operations below full precision":
             lambda r: f"{r['energy']['ratio_ops']:.2f} x",
+        "the same, every product one of 32 bits":
+            lambda r: f"{r['energy']['ratio_ops_wide']:.2f} x",
         "energy with memory below full precision":
             lambda r: f"{r['energy']['ratio_memory']:.2f} x",
     }
@@ -91,11 +93,12 @@ def maps_table(reports: dict[str, dict]) -> Table:
             f"{cycles['mean'] / cycles['bound_mean']:.2f}",
             f"{report['weights']['compression_packed']:.1f} x",
             f"{energy['ops'] / 1000:,.1f} ({energy['ratio_ops']:.2f} x)",
+            f"{energy['ops_wide'] / 1000:,.1f} ({energy['ratio_ops_wide']:.2f} x)",
             f"{energy['memory'] / 1000:,.1f} ({energy['ratio_memory']:.2f} x)")
 
     return Table(("recipe", "full precision", "ternary", "RTL", "mismatches", "samples", "events",
                   "cycles", "cycle model", "measured / bound", "memory, packed",
-                  "operations, nJ",
+                  "operations, nJ", "with 32-bit products, nJ",
                   "with memory, nJ"), [line(*each) for each in reports.items()])
 
 

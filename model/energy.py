@@ -6,7 +6,7 @@ or wires. All figures are picojoules a sample, averaged over the samples.
 **Operations** (the bookkeeping usual for spiking networks)::
 
     full precision   4.6 * MAC + 0.9 * SOP
-    ternary          0.1 * adds + 6.4 * scalings + 0.1 * biases
+    ternary          0.1 * adds + sum over scalings of (2 * product + 0.2) + 0.1 * biases
 
 ``MAC`` are the multiply-accumulates of integer input values: each with all weights that it meets,
 once a sample where the input is static. ``SOP`` are those of the events of every layer that takes
@@ -19,12 +19,18 @@ events that are summed counts.
 
 ``adds`` are counted likewise: every event, and every set bit of an input value, with every weight
 that it meets and that is not 0, is one 32-bit integer addition. (The core counts them with a few
-full adders each.) A *scaling* is gain_plus * P - gain_minus * N, added to the current: two 32-bit
-products and two additions. The core does one for each neuron, step and bit plane, silent planes
-too; where the input is static, its planes are those of one step. ``biases`` are one addition
-for each neuron and step. A merge costs its additions only, in both networks: it has no weights,
-gains and biases. What both networks do alike (leak, integrate, compare, reset) is counted
-for neither; that folding leaves the reference a bias too is not held against it.
+full adders each.) A *scaling* is gain_plus * P - gain_minus * N, added to the current: two products
+and two 32-bit additions. The core does one for each neuron, step and bit plane, silent planes too;
+where the input is static, its planes are those of one step. ``biases`` are one addition for each
+neuron and step. A merge costs its additions only, in both networks: it has no weights, gains and
+biases. What both networks do alike (leak, integrate, compare, reset) is counted for neither; that
+folding leaves the reference a bias too is not held against it.
+
+A product costs what its factors' widths ask for: those of a gain as the file has it, and of the
+largest count that a neuron of the layer can have in a plane, whose weight is a shift. The published
+prices, 0.2 for 8 bits and 3.1 for 32, grow with the square of the width; so b bits by c are charged
+``0.2 * b / 8 * c / 8``, less than 8 counting as 8. The figures called ``wide`` charge 3.1 for each,
+as if every product were one of 32 bits (docs/decisions/0010-products.md).
 
 **Memory** (operations, memory accesses and addressing of events, as in the event-driven model of
 Lemaire et al. 2022, "An analytical estimation of spiking neural networks energy efficiency"; its
@@ -71,12 +77,10 @@ __all__ = ["EnergyReport", "LayerEnergy", "energy", "layer_energy"]
 
 # Energy of an operation in 45 nm, pJ (Horowitz, "Computing's energy problem", ISSCC 2014).
 ADD_FP32, MUL_FP32 = 0.9, 3.7
-ADD_INT32, MUL_INT32 = 0.1, 3.1
+ADD_INT32, MUL_INT8, MUL_INT32 = 0.1, 0.2, 3.1
 # One access to a block of 8 KiB (the same source), and how many bits it moves.
 WORD, WORD_BITS = 10.0, 64
 
-# Two products, their difference, its addition to the current.
-SCALING = 2 * MUL_INT32 + 2 * ADD_INT32
 # Finding the weights of an event: row times row length, plus base, plus the walk's start.
 ADDRESSING = MUL_INT32 + 2 * ADD_INT32
 
@@ -111,8 +115,9 @@ class LayerEnergy:
         Times that a neuron's counts are multiplied by its gains, a sample.
     bits, bits_reference
         Bits read and written, a sample: ternary; full precision.
-    ops, ops_reference, ops_skipping
-        pJ by operations: ternary; full precision; full precision that skips inputs of 0.
+    ops, ops_wide, ops_reference, ops_skipping
+        pJ by operations: ternary; ternary with products of 32 bits; full precision; full precision
+        that skips inputs of 0.
     memory, memory_reference, memory_skipping
         The same by operations and memory, packed words.
     memory_per_access, memory_per_access_reference, memory_per_access_skipping
@@ -132,6 +137,7 @@ class LayerEnergy:
     bits: float
     bits_reference: float
     ops: float
+    ops_wide: float
     ops_reference: float
     ops_skipping: float
     memory: float
@@ -190,6 +196,8 @@ class EnergyReport:
             for reference in ("reference", "skipping"):
                 found[f"{model}_{reference}"] = self.total(f"{model}_{reference}")
             found[f"ratio_{model}_skipping"] = self.ratio(model, "skipping")
+        found["ops_wide"] = self.total("ops_wide")
+        found["ratio_ops_wide"] = found["ops_reference"] / found["ops_wide"]
         return found
 
 
@@ -366,6 +374,7 @@ def layer_energy(
         bits=own.bits,
         bits_reference=reference.bits,
         ops=own.ops,
+        ops_wide=own.ops + scalings * (_scaling(MUL_INT32) - _scaling(_product(layer))),
         ops_reference=reference.ops,
         ops_skipping=skipping.ops,
         memory=own.memory,
@@ -399,7 +408,7 @@ def _ternary(
         for name, array in stored_arrays(layer).items() if name != "weights")
     integrations = neuron_steps + (0.0 if source.static else adds)
     return _Cost(
-        ops=adds * ADD_INT32 + scalings * SCALING + biases * ADD_INT32,
+        ops=(adds + biases) * ADD_INT32 + scalings * _scaling(_product(layer)),
         overhead=(events * ADDRESSING + neuron_steps * ADD_INT32 * (1 + len(layer.leak))
                   + events_out * ADD_INT32),
         accesses=(
@@ -409,6 +418,20 @@ def _ternary(
             *parameters,
             _Accesses(events_out, size.outputs, size.event_bits),
         ))
+
+
+def _scaling(product: float) -> float:
+    """Return what a scaling costs: two products, their difference, its addition to the current."""
+    return 2 * product + 2 * ADD_INT32
+
+
+def _product(layer: NeuronLayer) -> float:
+    """Return what a gain times a count costs, for the widest of the layer."""
+    stored = stored_arrays(layer)
+    gain = max(8 * stored[name].itemsize for name in ("gain_plus", "gain_minus"))
+    weights = np.count_nonzero(layer.weights.reshape(layer.outputs, -1), axis=1)
+    count = (int(weights.max()) * math.prod(layer.sum_pool)).bit_length()
+    return MUL_INT8 * gain / 8 * max(count, 8) / 8
 
 
 def _full_precision(

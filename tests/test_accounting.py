@@ -90,7 +90,8 @@ def test_operations_of_a_static_input_by_hand():
     assert hidden.input_activity == 6 / 24
     assert hidden.scalings == 2 * 8, "each bit plane has its own"
     # 7.5 additions; two products, difference and sum of each plane; a bias each step.
-    assert hidden.ops == pytest.approx(7.5 * 0.1 + 16 * (2 * 3.1 + 2 * 0.1) + 2 * 2 * 0.1)
+    assert hidden.ops == pytest.approx(7.5 * 0.1 + 16 * (2 * 0.2 + 2 * 0.1) + 2 * 2 * 0.1)
+    assert hidden.ops_wide == pytest.approx(7.5 * 0.1 + 16 * (2 * 3.1 + 2 * 0.1) + 2 * 2 * 0.1)
     assert hidden.ops_reference == pytest.approx(3 * 2 * 4.6), "dense, once a sample"
     assert hidden.ops_skipping == pytest.approx(2 * 2 * 4.6)
 
@@ -101,10 +102,30 @@ def test_operations_of_a_static_input_by_hand():
     assert output.events == spikes.sum()
     assert output.adds == spikes[0] * 1 + spikes[1] * 2
     assert output.scalings == 2 * 2, "each step has its own"
-    assert output.ops == pytest.approx(output.adds * 0.1 + 4 * 6.4 + 4 * 0.1)
+    assert output.ops == pytest.approx(output.adds * 0.1 + 4 * 0.6 + 4 * 0.1)
     # The reference spikes at its own rate, 0.25: 1 of 2 neurons * 2 steps, at 2 synapses each.
     assert output.ops_reference == output.ops_skipping == pytest.approx(1 * 2 * 0.9)
     assert report.ratio_ops == pytest.approx((27.6 + 1.8) / (hidden.ops + output.ops))
+    assert report.to_dict()["ratio_ops_wide"] == pytest.approx(
+        (27.6 + 1.8) / (hidden.ops_wide + output.ops_wide))
+
+
+@pytest.mark.parametrize(("gain", "inputs", "pool", "product"), [
+    (1, 255, 1, 0.2), (255, 256, 1, 0.2 * 9 / 8), (255, 1, 8, 0.2), (255, 16, 4, 0.2 * 9 / 8),
+    (256, 1, 1, 0.4), (256, 1023, 1, 0.4 * 10 / 8)])
+def test_products_cost_what_their_widths_ask_for(gain, inputs, pool, product):
+    """By the gains' type in the file, and by the largest count that the weights can have."""
+    one = np.ones(1, int)
+    layer = DenseLayer(np.ones((1, inputs), int), gain * one, one, 0 * one, one,
+                       sum_pool=(pool, pool))
+    output = DenseLayer(np.array([[1]]), one, one, 0 * one, 0 * one, readout=Readout.LAST)
+    network = IntegerNetwork(InputCoding.SPIKES, 1, 1, (layer, output),
+                             input_shape=(inputs, pool, pool))
+    samples = np.zeros((1, 1, inputs * pool * pool), np.uint8)
+    first = energy(network, samples, execute(network, samples)).layers[0]
+    assert first.adds == 0 and first.scalings == 1
+    assert first.ops == pytest.approx(2 * product + 0.2 + 0.1)
+    assert first.ops_wide == pytest.approx(6.4 + 0.1)
 
 
 def test_memory_of_a_static_input_by_hand():
@@ -186,7 +207,7 @@ def test_an_event_of_counts_is_a_set_plane():
     assert output.events == 5 / 2 and output.adds == 5 / 2 * 1
     assert output.input_activity == 5 / 2 / (2 * 2 * 3)
     assert output.scalings == 2 * 2 * 3, "each plane of each step has its own"
-    assert output.ops == pytest.approx(2.5 * 0.1 + 12 * 6.4 + 4 * 0.1)
+    assert output.ops == pytest.approx(2.5 * 0.1 + 12 * 0.6 + 4 * 0.1)
     assert output.ops_reference == pytest.approx(2.5 * 2 * 0.9)
     # An event is one bit of address and two of plane; it brings two weights, and one addition
     # that reads and writes a membrane. Membrane, gains of each plane and bias of each neuron and
@@ -224,7 +245,7 @@ def test_energy_of_spikes():
     assert hidden.events == 3 and hidden.adds == 1 * 1 + 2 * 2
     assert hidden.input_activity == 3 / 6
     assert hidden.scalings == 2 * 2
-    assert hidden.ops == pytest.approx(5 * 0.1 + 4 * 6.4 + 4 * 0.1)
+    assert hidden.ops == pytest.approx(5 * 0.1 + 4 * 0.6 + 4 * 0.1)
     assert hidden.ops_reference == hidden.ops_skipping == pytest.approx(3 * 2 * 0.9)
     assert hidden.reference_rate == hidden.spike_rate
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.accounting import arch, energy, memory, summary
-from model.energy import ADD_FP32, ADD_INT32, MUL_FP32, SCALING
+from model.energy import ADD_FP32, ADD_INT32, MUL_FP32, MUL_INT8
 from model.golden import execute
 from model.network import (
     ConvLayer,
@@ -91,7 +91,8 @@ def test_a_convolution_by_hand():
     assert first.events == bits.sum() == 9
     assert first.adds == bits @ nonzero
     assert first.scalings == 4 * 2 * 3, "neurons, steps, bit planes"
-    assert first.ops == pytest.approx(first.adds * 0.1 + 24 * SCALING + 4 * 2 * 0.1)
+    scaling = 2 * MUL_INT8 + 2 * ADD_INT32
+    assert first.ops == pytest.approx(first.adds * 0.1 + 24 * scaling + 4 * 2 * 0.1)
     # Numbers, step by step: all of them, or those that are not 0.
     macs = 2 * weights_met.sum()
     assert first.ops_reference == pytest.approx(macs * (ADD_FP32 + MUL_FP32))

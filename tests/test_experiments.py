@@ -39,8 +39,9 @@ def figures(seed: int, **changes) -> dict[str, Any]:
     """Return what a seed might be measured to have."""
     return {"seed": seed, "float": 0.98, "ternary": 0.97, "integer": 0.96, "loss": 0.02,
             "density": 0.5, "spikes": 0.125, "operations": 2000.0, "ops": 1500.0,
-            "memory": 9000.0, "ratio_ops": 5.0, "ratio_memory": 4.0, "codes": 14.5,
-            "packed": 17.5, "cycles": 300.0, "cycles_model": 300.0, "mismatches": 0,
+            "memory": 9000.0, "ratio_ops": 5.0, "ratio_ops_wide": 3.5,
+            "ratio_memory": 4.0, "codes": 14.5, "packed": 17.5, "stored": 19.0,
+            "cycles": 300.0, "cycles_model": 300.0, "mismatches": 0,
             "compared": 1000, **changes}
 
 
@@ -75,6 +76,7 @@ def test_a_seed_from_training_to_the_core(tiny):
     # An operation for each pixel's bit on a weight that is not 0, or for each spike: not more.
     assert 0 < found["operations"] < found["density"] * 2 * 16 * (8 * 64 + 10)
     assert found["memory"] > found["ops"] and found["packed"] > found["codes"] > 1
+    assert found["stored"] >= found["packed"] and found["ratio_ops"] > found["ratio_ops_wide"]
     assert set(found) == set(figures(3))
 
 
@@ -189,7 +191,8 @@ def test_tables():
     assert ("| one | 64-16-10, 2 | 2 | 98.00% (98.00% to 98.00%) | 97.00% (97.00% to 97.00%) | "
             "97.00% (96.00% to 98.00%) | +1.00 (+0.00 to +2.00) | 100 of 360 | 3 of 2,000 |\n"
             ) in markdown(made["accuracy"])
-    assert ("| other | 50.0% | 0.125 | 2,000 | 1.5 | 5.00 | 9.0 | 4.00 | 14.50 | 17.50 | 300.0 |\n"
+    assert ("| other | 50.0% | 0.125 | 2,000 | 1.5 | 5.00 | 3.50 | 9.0 | 4.00 | 14.50 | 17.50 | "
+            "19.00 | 300.0 |\n"
             ) in markdown(made["cost"])
     assert "| 350.0 (300.0 to 400.0) |" in markdown(made["cost"])
 

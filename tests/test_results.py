@@ -104,7 +104,7 @@ NETWORK = {
     "cycles": {"mean": 250.0, "model_mean": 249.96, "bound_mean": 200.0},
     "weights": {"density": 0.55, "compression_codes": 12.2, "compression_packed": 14.9,
                 "compression_stored": 15.5},
-    "energy": {"ratio_ops": 4.7, "ratio_memory": 3.4}}
+    "energy": {"ratio_ops": 4.7, "ratio_ops_wide": 2.6, "ratio_memory": 3.4}}
 
 
 def test_networks_stand_in_results_and_readme(tmp_path):
@@ -126,8 +126,8 @@ def test_networks_stand_in_results_and_readme(tmp_path):
 
 
 def test_convolutional_networks_and_bundles_stand_in_the_results(tmp_path):
-    report = NETWORK | {"energy": NETWORK["energy"] | {"events": 1234.4, "ops": 2500.0,
-                                                       "memory": 9000.0}}
+    report = NETWORK | {"energy": NETWORK["energy"] | {
+        "events": 1234.4, "ops": 2500.0, "ops_wide": 4500.0, "memory": 9000.0}}
     row = {"mode": "exact", "loss": None, "planes": 4, "steps": [4, 2],
            "accuracy_calibration": 0.99, "accuracy_test": 0.98, "fetches": 5000.0,
            "fetches_ratio": 2.5, "energy": 4000.0, "energy_ratio": 1.25}
@@ -138,7 +138,7 @@ def test_convolutional_networks_and_bundles_stand_in_the_results(tmp_path):
     made, _ = results.sections(tmp_path)
     line = made["maps"].splitlines()[-1]
     for cell in ("some-conv, T = 4", "97.50 %", "0 of 1,234,567", "1,234", "250.0", "1.25",
-                 "2.5 (4.70 x)", "9.0 (3.40 x)"):
+                 "2.5 (4.70 x)", "4.5 (2.60 x)", "9.0 (3.40 x)"):
         assert f"| {cell} |" in line
     assert "some-conv, 1,000 samples:" in made["bundling"]
     assert "| **exact** | **4** | **4 2** | **99.00 %** |" in made["bundling"]
