@@ -18,11 +18,11 @@ import torch
 from bench.tables import Table, markdown, show, spread, write_text
 from model.checkpoint import CheckpointError
 from model.data import DataError, Dataset, encode, load
-from model.layers import SpikingNetwork, as_inputs
+from model.layers import SpikingNetwork
 from model.quantise import QuantiserSettings
 from model.recipe_file import changed
 from model.recipes import RECIPES, Recipe
-from model.train import Compute, predict, train, train_models
+from model.train import Compute, predict, spike_rate, train, train_models
 
 __all__ = ["CHANGES", "document", "main", "measure", "tables"]
 
@@ -108,7 +108,7 @@ def measure(recipe: Recipe, dataset: Dataset, seeds: int, compute: Compute) -> d
         found["float"].append(float(np.mean(predict(teacher, test) == dataset.test_y)))
         found["quantised"].append(float(np.mean(predict(student, test) == dataset.test_y)))
         found["density"].append(_density(student))
-        found["spikes"].append(_spikes(student, test))
+        found["spikes"].append(spike_rate(student, test))
     return found
 
 
@@ -121,17 +121,6 @@ def _density(model: SpikingNetwork) -> float:
         weights.append(rows if layer.quantiser is None else layer.quantiser(rows))
     return (sum(int(each.count_nonzero()) for each in weights)
             / sum(each.numel() for each in weights))
-
-
-@torch.no_grad()
-def _spikes(model: SpikingNetwork, test: np.ndarray) -> float:
-    """Return the spikes a neuron and step, over the whole network."""
-    total, neurons = 0.0, 0
-    for part in np.array_split(test, max(len(test) // 1000, 1)):
-        for spikes in model(as_inputs(part)).spikes:
-            total += float(spikes.abs().sum())
-            neurons += spikes.numel()
-    return total / max(neurons, 1)
 
 
 def tables(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Table]:

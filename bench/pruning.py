@@ -60,11 +60,14 @@ def ways(recipe: Recipe, core: CoreParameters, epochs: int) -> list[Way]:
         return tuple(PruningSettings(amount, epochs=epochs, **choices) for amount in amounts)
 
     weights, neurons = (0.8, 0.9, 0.95, 0.975), (0.5, 0.75, 0.875)
+    operations = (0.68,)
     whole = by(0.5, 0.75, unit=Unit.NEURONS, score=Score.RELIEF, align=align)
     return [
         Way("weights by magnitude", by(*weights)),
         Way("weights by magnitude, all layers", by(*weights, scope=Scope.GLOBAL)),
         Way("weights by relief", by(*weights, score=Score.RELIEF)),
+        Way("weights by operations, half the spikes",
+            by(*operations, scope=Scope.OPERATIONS, spikes=0.5)),
         Way("neurons by membrane", by(*neurons, unit=Unit.NEURONS, score=Score.MEMBRANE)),
         Way("neurons by relief", by(*neurons, unit=Unit.NEURONS, score=Score.RELIEF)),
         Way(f"whole {'tiles' if dense else 'columns'} by relief, then weights",

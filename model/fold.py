@@ -40,7 +40,14 @@ from torch import nn
 from model.architecture import Architecture, ConvSpec, DenseSpec
 from model.bounds import bits_needed, layer_bounds
 from model.data import Coding
-from model.layers import MergeNeurons, ReadoutLayer, SpikingLayer, SpikingNetwork, as_inputs
+from model.layers import (
+    INPUT_MAX,
+    MergeNeurons,
+    ReadoutLayer,
+    SpikingLayer,
+    SpikingNetwork,
+    as_inputs,
+)
 from model.network import (
     MAX_LEVELS,
     ConvLayer,
@@ -60,7 +67,6 @@ __all__ = ["FoldError", "FoldReport", "FoldSettings", "LayerFold", "RealLayer", 
 MAX_SHIFT = 7
 GAIN_MAX = 255                       # 8 bits
 VALUE_MAX = (1 << 19) - 1            # bias and threshold: 20 bits, signed
-INPUT_MAX = 255                      # of an 8-bit input value
 INPUT_SCALE = 1 / INPUT_MAX
 CONSTANT_LEVELS = 1 << 12            # resolution of a neuron that has no input
 MOST_CHANGES = 0.01                  # share of the samples

@@ -23,10 +23,11 @@ from model.network import Merge, Readout, Reset
 from model.neuron import NeuronSettings, leak_factor, nearest_leak, run
 from model.quantise import TernaryCodes, TernaryQuantiser, WeightSettings, make_quantiser
 
-__all__ = ["Activity", "MergeNeurons", "ReadoutLayer", "SpikingLayer", "SpikingNetwork", "Synapses",
-           "as_inputs"]
+__all__ = ["INPUT_MAX", "Activity", "MergeNeurons", "ReadoutLayer", "SpikingLayer",
+           "SpikingNetwork", "Synapses", "as_inputs"]
 
 SMALLEST_THRESHOLD = 0.05
+INPUT_MAX = 255                      # of an 8-bit input value; a network in training sees 0..1
 
 
 class Activity(NamedTuple):
@@ -47,7 +48,7 @@ def as_inputs(encoded: np.ndarray) -> torch.Tensor:
     (steps, samples, inputs).
     """
     values = torch.as_tensor(np.array(encoded)).float()
-    return values / 255 if values.dim() == 2 else values.transpose(0, 1)
+    return values / INPUT_MAX if values.dim() == 2 else values.transpose(0, 1)
 
 
 class Synapses(nn.Module):

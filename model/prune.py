@@ -34,12 +34,20 @@ Scores of a neuron:
     reset, in thresholds, 0 if it is below; a mean over samples and steps. Means of such blocks are
     what SpQuant-SNN's spatial mask looks at (the same code), its prior; the score is ours.
 
+With scope `OPERATIONS` weights compete by what they are to their layer and by what they cost. Those
+with the highest ``s^2 / (k n)`` are kept, s being a weight's score, k the sum of the s^2 of its
+layer that are no smaller, n the synaptic operations that a weight of the layer takes a sample. If
+scores are magnitudes and inputs alike, k is the square of the current that is left when the smaller
+ones are gone: so the product over the layers of what is left of their currents is the largest for
+the operations that are left. Ours.
+
 Rounds approach the amount by a cubic: much is pruned at first, where it costs little.
 """
 
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -50,7 +58,14 @@ import torch
 import torch.nn.functional as F
 
 from model.architecture import ConvSpec, DenseSpec, LayerSpec, MergeSpec
-from model.layers import MergeNeurons, SpikingLayer, SpikingNetwork, Synapses, as_inputs
+from model.layers import (
+    INPUT_MAX,
+    MergeNeurons,
+    SpikingLayer,
+    SpikingNetwork,
+    Synapses,
+    as_inputs,
+)
 from model.network import Reset
 from model.neuron import leak_factor
 from model.shrink import tied
@@ -87,6 +102,7 @@ class Scope(enum.Enum):
 
     LAYER = "layer"            #: the weights, or neurons, of a layer
     GLOBAL = "global"          #: those of all layers, their scores divided by the layer's mean
+    OPERATIONS = "operations"  #: the weights of all layers, those of costly layers less worth
     NEURON = "neuron"          #: the weights of a neuron
 
 
@@ -114,6 +130,9 @@ class PruningSettings:
         Its peak learning rate, as a share of that of the training before.
     samples : int
         Training samples on which activity is observed.
+    spikes : float
+        Share of its spikes that the network is trained to keep after each round, counts by their
+        size, by `model.losses.excess_activity`. Above 0; 1: all, and no such loss.
 
     Raises
     ------
@@ -131,6 +150,7 @@ class PruningSettings:
     epochs: int = 5
     rate: float = 0.3
     samples: int = 1000
+    spikes: float = 1.0
 
     def __post_init__(self):
         if (self.amount is None) == (self.mass is None):
@@ -145,12 +165,15 @@ class PruningSettings:
                                    f"{getattr(self, name)!r}")
         if not (self.rate > 0 and math.isfinite(self.rate)):
             raise PruningError(f"Pruning's rate must be positive, not {self.rate!r}")
+        if not 0 < self.spikes <= 1:
+            raise PruningError(f"Pruning's spikes must be above 0 and at most 1, not "
+                               f"{self.spikes!r}")
         if self.unit is Unit.WEIGHTS and self.score in (Score.ACTIVITY, Score.MEMBRANE):
             raise PruningError(f"Score {self.score.value!r} is one of neurons, not of weights")
         if self.unit is Unit.WEIGHTS and self.align > 1:
             raise PruningError("Pruning's align is for neurons, not for weights")
-        if self.unit is Unit.NEURONS and self.scope is Scope.NEURON:
-            raise PruningError("Scope 'neuron' is for weights, not for neurons")
+        if self.unit is Unit.NEURONS and self.scope in (Scope.NEURON, Scope.OPERATIONS):
+            raise PruningError(f"Scope {self.scope.value!r} is for weights, not for neurons")
 
     def __str__(self) -> str:
         """Return what `parse` understands: the unit, and all that is not as by default."""
@@ -204,6 +227,8 @@ class Observed(NamedTuple):
 
     #: (channels, height, width) that each layer's weights meet, after sum pooling; signs left out
     met: tuple[torch.Tensor, ...]
+    #: (channels, height, width) the events a sample that they meet: set bits of counts or pixels
+    events: tuple[torch.Tensor, ...]
     #: (channels,) the largest count on the map of each layer that fires
     largest: tuple[torch.Tensor, ...]
     #: (channels,) the largest mean membrane of a block, in thresholds; of a merge 0
@@ -231,7 +256,7 @@ def prune(model: SpikingNetwork, inputs: np.ndarray, settings: PruningSettings,
                   for layer, score in zip(_weighted(model), scores, strict=True)]
         rows = [score if settings.scope is Scope.NEURON else score.reshape(1, -1)
                 for score in (each.flatten(1) for each in scores)]
-        kept = _kept(rows, settings, amount)
+        kept = _kept(rows, settings, amount, costs=_operations(model, observed))
         for layer, each in zip(_weighted(model), kept, strict=True):
             layer.mask = each.view_as(layer.weight).to(layer.weight.dtype)
         return
@@ -273,6 +298,7 @@ def observe(model: SpikingNetwork, inputs: np.ndarray) -> Observed:
             batch = inputs[start:start + BATCH]
             spikes = model(as_inputs(batch)).spikes
             found = [_met(layer, sources[layer]) for layer in _weighted(model)]
+            found += [_events(layer, sources[layer]) for layer in _weighted(model)]
             found += [fired.abs().flatten(3).amax(3).mean((0, 1)) for fired in spikes]
             found += [_block_means(layer, sources[layer], fired)
                       if isinstance(layer, SpikingLayer) else torch.zeros(fired.shape[2])
@@ -283,8 +309,9 @@ def observe(model: SpikingNetwork, inputs: np.ndarray) -> Observed:
             each.remove()
     means = [torch.stack(each).sum(0) for each in zip(*total, strict=True)]
     weighted, firing = len(_weighted(model)), len(model.firing_layers())
-    return Observed(tuple(means[:weighted]), tuple(means[weighted:weighted + firing]),
-                    tuple(means[weighted + firing:]))
+    parts = iter(means)
+    return Observed(*(tuple(itertools.islice(parts, number))
+                      for number in (weighted, weighted, firing, firing)))
 
 
 @torch.no_grad()
@@ -342,17 +369,18 @@ def neuron_groups(layers: Sequence[LayerSpec]) -> list[tuple[tuple[int, ...], in
 
 
 def _kept(scores: list[torch.Tensor], settings: PruningSettings, amount: float | None,
-          multiples: Sequence[int] = ()) -> list[torch.Tensor]:
+          multiples: Sequence[int] = (), costs: Sequence[float] = ()) -> list[torch.Tensor]:
     """Return which of the scores (rows, columns) of each layer are kept, bool of the same shapes.
 
     Each row chooses for itself, or all rows of all layers together. Scores below 0 are masked
-    already, and not kept. With multiples, each layer keeps one of its own that is not 0.
+    already, and not kept. With multiples, each layer keeps one of its own that is not 0. Scope
+    `OPERATIONS` asks what a weight of each layer costs.
     """
-    if settings.scope is Scope.GLOBAL:
-        alive = [score.clamp(min=0).sum() / (score >= 0).sum().clamp(min=1) for score in scores]
-        joined = torch.cat([(score / mean.clamp(min=1e-12)).flatten()
-                            for score, mean in zip(scores, alive, strict=True)])
-        chosen = _highest(joined[None], _numbers(joined[None], settings, amount))[0]
+    if settings.scope in (Scope.GLOBAL, Scope.OPERATIONS):
+        worth = ([_by_operations(score, cost) for score, cost in zip(scores, costs, strict=True)]
+                 if settings.scope is Scope.OPERATIONS else [_by_mean(score) for score in scores])
+        joined = torch.cat([each.flatten() for each in worth])[None]
+        chosen = _highest(joined, _numbers(joined, settings, amount))[0]
         numbers = [part.sum().view(1)
                    for part in chosen.split([score.numel() for score in scores])]
     else:
@@ -362,6 +390,21 @@ def _kept(scores: list[torch.Tensor], settings: PruningSettings, amount: float |
                    for number, multiple in zip(numbers, multiples, strict=True)]
     return [_highest(score, number) & (score >= 0)
             for score, number in zip(scores, numbers, strict=True)]
+
+
+def _by_mean(scores: torch.Tensor) -> torch.Tensor:
+    """Return scores divided by the mean of those that are not masked."""
+    mean = scores.clamp(min=0).sum() / (scores >= 0).sum().clamp(min=1)
+    return scores / mean.clamp(min=1e-12)
+
+
+def _by_operations(scores: torch.Tensor, cost: float) -> torch.Tensor:
+    """Return ``s^2 / (k n)`` of a row of scores, n being the cost; what is masked stays below 0."""
+    ordered = scores.double().sort(dim=1, descending=True, stable=True)
+    squares = ordered.values.clamp(min=0).square()
+    worth = squares / (squares.cumsum(1) * cost).clamp(min=1e-30)
+    worth = worth.where(ordered.values >= 0, -1)
+    return torch.empty_like(worth).scatter_(1, ordered.indices, worth)
 
 
 def _numbers(scores: torch.Tensor, settings: PruningSettings, amount: float | None,
@@ -400,6 +443,22 @@ def _met(layer: Synapses, source: torch.Tensor) -> torch.Tensor:
     if layer.spec.sum_pool != (1, 1):
         maps = F.avg_pool2d(maps, layer.spec.sum_pool)
     return maps.mean(0)
+
+
+def _events(layer: Synapses, source: torch.Tensor) -> torch.Tensor:
+    """Return the mean set bits (channels, height, width) that a layer's weights meet a sample."""
+    static = source.dim() == 4
+    values = (source.abs() * (INPUT_MAX if static else 1)).round().int()
+    bits = torch.stack([values >> plane & 1 for plane in range(INPUT_MAX.bit_length())]).sum(0)
+    maps = bits.float().mean(0) if static else bits.float().mean(1).sum(0)
+    pool = layer.spec.sum_pool
+    return maps if pool == (1, 1) else F.avg_pool2d(maps[None], pool)[0] * math.prod(pool)
+
+
+def _operations(model: SpikingNetwork, observed: Observed) -> list[float]:
+    """Return the synaptic operations a sample of a weight of each layer, a mean over all places."""
+    return [float(_exposure(layer.spec, events).mean())
+            for layer, events in zip(_weighted(model), observed.events, strict=True)]
 
 
 def _block_means(layer: SpikingLayer, source: torch.Tensor, spikes: torch.Tensor) -> torch.Tensor:

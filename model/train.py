@@ -25,7 +25,7 @@ from model.convert import ConversionSettings, balance, make_analog, make_spiking
 from model.data import Coding, Dataset, encode
 from model.fold import FoldError, FoldReport, RoundingCost, fold, rounding_cost
 from model.layers import SpikingNetwork, as_inputs
-from model.losses import training_loss
+from model.losses import LossSettings, training_loss
 from model.network import IntegerNetwork
 from model.prune import PruningSettings, prune
 from model.quantise import QuantiserSettings, WeightSettings, describe
@@ -33,10 +33,13 @@ from model.recipes import Recipe, RecipeError, Schedule
 from model.shrink import shrink
 
 __all__ = ["Compute", "ComputeError", "Progress", "TrainingResult", "convert", "fit", "predict",
-           "prune_further", "train", "train_ann", "train_models"]
+           "prune_further", "spike_rate", "train", "train_ann", "train_models"]
 
 WARMUP = 0.05           # share of a schedule over which the learning rate rises
 EVALUATION_BATCH = 2000
+RATE_BATCH = 1000
+PULL = 4.0              # weight of the excess over the spikes that a pruning leaves
+LEAST_BUDGET = 1e-6     # of spikes a neuron and step, of a network that has none to lose
 
 
 class ComputeError(ValueError):
@@ -148,6 +151,24 @@ def predict(model: SpikingNetwork, encoded: np.ndarray) -> np.ndarray:
     classes = [model(as_inputs(encoded[start:start + EVALUATION_BATCH])).logits.argmax(1)
                for start in batches]
     return torch.cat(classes).numpy()
+
+
+@torch.no_grad()
+def spike_rate(model: SpikingNetwork, encoded: np.ndarray) -> float:
+    """Return the spikes a neuron and step in inference mode, counts by their size; 0 without any.
+
+    Parameters
+    ----------
+    encoded : uint8
+        Samples, encoded by `model.data.encode`; at least one.
+    """
+    model.eval()
+    total, values = 0.0, 0
+    for start in range(0, len(encoded), RATE_BATCH):
+        for spikes in model(as_inputs(encoded[start:start + RATE_BATCH])).spikes:
+            total += float(spikes.abs().sum())
+            values += spikes.numel()
+    return total / max(values, 1)
 
 
 def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Schedule, *,
@@ -404,11 +425,16 @@ class _Training:
         schedule = Schedule(settings.epochs, recipe.student.rate * settings.rate,
                             recipe.student.decay)
         inputs = self._training_samples(settings.samples)
+        loss = recipe.loss
+        if settings.spikes < 1:
+            budget = settings.spikes * spike_rate(student, inputs)
+            loss = dataclasses.replace(loss, activity=PULL, budget=max(budget, LEAST_BUDGET))
         # A stream of its own, so that the trainings before are what they are without a pruning.
         streams = _streams(np.random.SeedSequence(self.seed, spawn_key=(number,)), settings.rounds)
         for stage, amount in enumerate(settings.amounts):
             prune(student, inputs, settings, amount)
-            self._fit(student, f"pruned {settings.unit.value}", schedule, streams, teacher, stage)
+            self._fit(student, f"pruned {settings.unit.value}", schedule, streams, teacher, stage,
+                      loss)
 
     def folded(self, teacher: SpikingNetwork, student: SpikingNetwork) -> TrainingResult:
         """Fold what was trained, and measure on the test set."""
@@ -429,14 +455,17 @@ class _Training:
             fold_report=fold_report, rounding=rounding)
 
     def _fit(self, model: SpikingNetwork, name: str, schedule: Schedule, streams: Sequence[int],
-             teacher: SpikingNetwork | None = None, stage: int = 0) -> None:
-        """Train one of as many stages of the same name as there are streams."""
+             teacher: SpikingNetwork | None = None, stage: int = 0,
+             loss: LossSettings | None = None) -> None:
+        """Train one of as many stages as there are streams, by the recipe's loss if not given."""
+        recipe = self.recipe if loss is None else dataclasses.replace(self.recipe, loss=loss)
+
         def tell(epoch: int, loss: float) -> None:
             if self.progress is not None:
                 self.progress(Progress(name, stage * schedule.epochs + epoch,
                                        len(streams) * schedule.epochs, loss))
 
-        fit(model, self.dataset, self.recipe, schedule, seed=streams[stage], teacher=teacher,
+        fit(model, self.dataset, recipe, schedule, seed=streams[stage], teacher=teacher,
             compute=self.compute, progress=tell)
 
     def _training_samples(self, most: int) -> np.ndarray:

@@ -34,7 +34,7 @@ from model.quantise import QuantiserSettings, Rule
 from model.recipe_file import changed
 from model.recipes import RECIPES, Recipe, RecipeError, Schedule
 from model.shrink import shrink
-from model.train import TrainingResult, fit, prune_further, train
+from model.train import TrainingResult, fit, prune_further, spike_rate, train
 from tests.agreement import agreements
 from tests.networks import CORES
 
@@ -100,11 +100,14 @@ def alive(model: SpikingNetwork) -> list[list[int]]:
     ({"epochs": 0}, "epochs must be at least 1, not 0"),
     ({"samples": 0}, "samples must be at least 1, not 0"),
     ({"rate": 0.0}, "rate must be positive, not 0.0"),
+    ({"spikes": 0.0}, "spikes must be above 0 and at most 1, not 0.0"),
+    ({"spikes": 1.5}, "spikes must be above 0 and at most 1, not 1.5"),
     ({"rate": float("inf")}, "rate must be positive, not inf"),
     ({"score": Score.MEMBRANE}, "Score 'membrane' is one of neurons, not of weights"),
     ({"score": Score.ACTIVITY}, "Score 'activity' is one of neurons, not of weights"),
     ({"align": 2}, "align is for neurons, not for weights"),
     ({"unit": Unit.NEURONS, "scope": Scope.NEURON}, "Scope 'neuron' is for weights"),
+    ({"unit": Unit.NEURONS, "scope": Scope.OPERATIONS}, "Scope 'operations' is for weights"),
 ])
 def test_bad_settings(changes, message):
     with pytest.raises(PruningError, match=message):
@@ -187,6 +190,20 @@ def test_means_of_what_weights_meet_and_of_the_largest_counts():
     torch.testing.assert_close(found.met[1], F.avg_pool2d(spikes[0].mean((0, 1)), 2))
     torch.testing.assert_close(found.largest[0], spikes[0].amax((3, 4)).mean((0, 1)))
     assert not model.training
+
+
+def test_events_are_set_bits():
+    """Of pixels once a sample, of counts those of all steps, of each that a sum pool adds up."""
+    model = model_of("2x6x6-4C3-A2-5C3-3", z_max=3, threshold=0.4)
+    inputs = images(model)
+    found = observe(model, inputs).events
+    bits = np.unpackbits(inputs[..., None], axis=2).sum(2).reshape(-1, 2, 6, 6).mean(0)
+    np.testing.assert_allclose(found[0], bits, rtol=1e-5)
+    with torch.no_grad():
+        counts = model(as_inputs(inputs)).spikes[0].int()
+    assert counts.max() == 3
+    bits = ((counts & 1) + (counts >> 1)).float().mean(1).sum(0)
+    torch.testing.assert_close(found[1], bits.view(4, 3, 2, 3, 2).sum((2, 4)))
 
 
 def test_membranes_of_blocks():
@@ -313,6 +330,47 @@ def test_all_layers_together():
     masks = [mask_of(layer) for layer in (*model.spiking_layers(), model.readout)]
     assert sum(int((mask == 0).sum()) for mask in masks) == 360
     assert not masks[0][:15].any() and masks[1].mean() > 0.5
+
+
+def test_costly_layers_lose_more():
+    """What is kept has the largest part of what is left of its layer, for what it costs."""
+    model = model_of("2x8x8-4C3-8C3S2-3", z_max=3)
+    inputs = images(model)
+    layers = [*model.spiking_layers(), model.readout]
+    events = observe(model, inputs).events
+    costs = [float(F.conv2d(each[None], torch.ones(layer.spec.weight_shape), stride=stride,
+                            padding=1).sum()) / layer.weight.numel()
+             for layer, each, stride in zip(layers, events, (1, 2), strict=False)]
+    costs.append(float(events[2].mean()))
+    worth = []
+    for layer, cost in zip(layers, costs, strict=True):
+        squares = layer.weight.detach().flatten().double().square()
+        worth.append(torch.stack([each / (squares[squares >= each].sum() * cost)
+                                  for each in squares]))
+    prune(model, inputs, PruningSettings(0.4, scope=Scope.OPERATIONS), 0.4)
+    masks = [mask_of(layer).flatten() == 1 for layer in layers]
+    kept, worth = torch.cat(masks), torch.cat(worth)
+    assert int((~kept).sum()) == round(0.4 * len(kept)) and worth[kept].min() > worth[~kept].max()
+    assert 0 < masks[0].double().mean() < masks[1].double().mean() < masks[2].double().mean()
+
+
+def test_no_layer_is_lost_for_its_cost():
+    """Weights of the first cost a thousand times as much as those of the last."""
+    model = model_of("2x8x8-4C3-8C3S2-3", z_max=3)
+    prune(model, images(model), PruningSettings(0.5, scope=Scope.OPERATIONS), 0.5)
+    assert all(mask_of(layer).any() for layer in (*model.spiking_layers(), model.readout))
+
+
+def test_what_is_masked_stays_masked_by_operations():
+    model = model_of("8-12-3")
+    before = torch.ones_like(model.spiking_layers()[0].weight)
+    for amount in (0.3, 0.6):
+        prune(model, images(model), PruningSettings(0.9, scope=Scope.OPERATIONS), amount)
+        mask = mask_of(model.spiking_layers()[0])
+        assert not (mask > before).any()
+        before = mask
+        with torch.no_grad():
+            model.spiking_layers()[0].weight[mask == 0] = 100
 
 
 def test_the_smallest_set_of_each_neuron():
@@ -502,6 +560,18 @@ def test_digits_on_the_core(digits):
     cycles = [estimate(compile_network(network, core), inputs,
                        execute(network, inputs).spikes).cycles.sum() for network in networks]
     assert cycles[1] < 0.6 * cycles[0]
+
+
+def test_a_pruning_takes_spikes(digits):
+    """After it there are about as many as it asks for; if it asks for all, about all."""
+    whole, rates = digits[0], {}
+    inputs = encode(load("digits").test_x, Coding.STATIC, whole.recipe.timesteps)
+    before = spike_rate(whole.ternary_model, inputs)
+    for share in (1.0, 0.5):
+        settings = PruningSettings(0.3, epochs=40, spikes=share)
+        pruned = prune_further(whole, load("digits"), settings)
+        rates[share] = spike_rate(pruned.ternary_model, inputs) / before
+    assert rates[0.5] == pytest.approx(0.5, rel=0.2) and rates[1.0] > 0.8
 
 
 def test_progress_of_a_pruning():
