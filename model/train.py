@@ -425,16 +425,16 @@ class _Training:
         schedule = Schedule(settings.epochs, recipe.student.rate * settings.rate,
                             recipe.student.decay)
         inputs = self._training_samples(settings.samples)
-        loss = recipe.loss
+        losses = recipe.loss
         if settings.spikes < 1:
             budget = settings.spikes * spike_rate(student, inputs)
-            loss = dataclasses.replace(loss, activity=PULL, budget=max(budget, LEAST_BUDGET))
+            losses = dataclasses.replace(losses, activity=PULL, budget=max(budget, LEAST_BUDGET))
         # A stream of its own, so that the trainings before are what they are without a pruning.
         streams = _streams(np.random.SeedSequence(self.seed, spawn_key=(number,)), settings.rounds)
         for stage, amount in enumerate(settings.amounts):
             prune(student, inputs, settings, amount)
             self._fit(student, f"pruned {settings.unit.value}", schedule, streams, teacher, stage,
-                      loss)
+                      losses)
 
     def folded(self, teacher: SpikingNetwork, student: SpikingNetwork) -> TrainingResult:
         """Fold what was trained, and measure on the test set."""
@@ -456,9 +456,9 @@ class _Training:
 
     def _fit(self, model: SpikingNetwork, name: str, schedule: Schedule, streams: Sequence[int],
              teacher: SpikingNetwork | None = None, stage: int = 0,
-             loss: LossSettings | None = None) -> None:
-        """Train one of as many stages as there are streams, by the recipe's loss if not given."""
-        recipe = self.recipe if loss is None else dataclasses.replace(self.recipe, loss=loss)
+             losses: LossSettings | None = None) -> None:
+        """Train one of as many stages as there are streams, by the recipe's losses if not given."""
+        recipe = dataclasses.replace(self.recipe, loss=losses or self.recipe.loss)
 
         def tell(epoch: int, loss: float) -> None:
             if self.progress is not None:
