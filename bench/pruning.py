@@ -146,8 +146,9 @@ def picture(found: dict[str, Any]) -> str:
               curves("cycles"), reference)])
 
 
-def _chosen(ways: list[Way], names: list[str] | None) -> list[Way]:
-    """Return the ways whose names begin so, in their order; all if none are given."""
+def _chosen(ways: list[Way], names: list[str] | None, steps: int | None) -> list[Way]:
+    """Return the first steps of the ways whose names begin so; all where nothing is given."""
+    ways = [replace(way, steps=way.steps[:steps]) for way in ways]
     if names is None:
         return ways
     for name in names:
@@ -178,6 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
                         "recipe's)")
     parser.add_argument("--only", nargs="+", metavar="WAY", help="ways by their names, or how they "
                         "begin (default: all)")
+    parser.add_argument("--steps", type=int, help="of each way, the first so many (default all)")
     parser.add_argument("--checkpoints", type=Path, metavar="DIR",
                         help="keep trainings here after each epoch, and go on with those that "
                              "were stopped")
@@ -188,6 +190,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("build/pruning"))
     options = parser.parse_args(arguments)
+    if options.steps is not None and options.steps < 1:
+        parser.error(f"--steps must be at least 1, not {options.steps}")
     name = options.recipe or (options.dataset if options.dataset in RECIPES
                               else f"{options.dataset}-conv")
     if name not in RECIPES:
@@ -211,7 +215,8 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
                          student=replace(recipe.student, epochs=options.train_epochs))
     core = options.core or core_of(name)
     parameters = parse_core(core)
-    chosen = _chosen(ways(recipe, parameters, options.epochs), options.only)
+    chosen = _chosen(ways(recipe, parameters, options.epochs), options.only,
+                     options.steps)
     print(f"Train {recipe.arch} ...", flush=True)
     compute = Compute(checkpoints=options.checkpoints)
     with console.training() as progress:

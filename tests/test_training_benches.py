@@ -149,19 +149,18 @@ def test_pruning_of_digits(arch, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "digits", replace(
         RECIPES["digits"], arch=arch, timesteps=2,
         fold=FoldSettings(samples=100, shifts=(7, 7, 7))))
-    shorter = [replace(way, steps=way.steps[:2])
-               for way in pruning.ways(RECIPES["digits"], MEDIUM, 1)]
-    few = [way for way in shorter if way.name == "neurons by membrane"]
-    monkeypatch.setattr(pruning, "ways", lambda *_: shorter)
-    assert pruning.main(["--train-epochs", "1", "--samples", "20", "--folder", str(tmp_path),
-                         "--only", "neurons by m", "--checkpoints", str(tmp_path / "kept")]) == 0
+    way, = (way for way in pruning.ways(RECIPES["digits"], MEDIUM, 1)
+            if way.name == "neurons by membrane")
+    assert pruning.main(["--train-epochs", "1", "--epochs", "1", "--steps", "2", "--samples", "20",
+                         "--folder", str(tmp_path), "--only", "neurons by m",
+                         "--checkpoints", str(tmp_path / "kept")]) == 0
     assert len(list((tmp_path / "kept").glob("*.pt"))) == 4
     assert "neurons by" in capsys.readouterr().out
     found = json.loads((tmp_path / "digits.json").read_text())
     points = [found["base"], *found["ways"][0]["points"]]
     for member in ("ops", "fetches", "words", "cycles", "bytes", "nonzero"):
         assert points[0][member] > points[-1][member] > 0
-    assert points[2]["pruning"] == [str(step) for step in few[0].steps[:2]]
+    assert points[2]["pruning"] == [str(step) for step in way.steps[:2]] and len(points) == 3
     assert ElementTree.fromstring((tmp_path / "digits.svg").read_text()).tag.endswith("svg")
 
 
@@ -173,6 +172,9 @@ def test_pruning_says_what_is_wrong(tmp_path, capsys):
     with pytest.raises(SystemExit):
         pruning.main(["--recipe", "none"])
     assert "unknown recipe 'none'; known: digits" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        pruning.main(["--steps", "0"])
+    assert "--steps must be at least 1, not 0" in capsys.readouterr().err
 
 
 def test_curves():
