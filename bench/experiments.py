@@ -143,11 +143,15 @@ def _spikes(ran: Evaluation) -> float:
 
 
 def tables(found: Iterable[Mapping[str, Any]]) -> dict[str, Table]:
-    """Return what the seeds of experiments give, by what it is about: accuracy, and cost."""
+    """Return what the seeds of experiments give, by what it is about: accuracy, and cost.
+
+    What an experiment of an earlier release did not measure is a dash.
+    """
     accuracy, cost = [], []
     for each in found:
         def over(member: str, form: str, scale: float = 1, seeds: list = each["seeds"]) -> str:
-            return spread([scale * one[member] for one in seeds], form)
+            values = [one.get(member) for one in seeds]
+            return "-" if None in values else spread([scale * value for value in values], form)
 
         accuracy.append((
             each["name"], f"{each['arch']}, {each['timesteps']}", str(len(each["seeds"])),

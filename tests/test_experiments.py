@@ -197,6 +197,13 @@ def test_tables():
     assert "| 350.0 (300.0 to 400.0) |" in markdown(made["cost"])
 
 
+def test_what_was_not_measured_then_is_a_dash():
+    older = {name: value for name, value in figures(1).items() if name not in ("stored", "ops")}
+    made = experiments.tables([experiment("older", older)])
+    assert ("| older | 50.0% | 0.125 | 2,000 | - | 5.00 | 3.50 | 9.0 | 4.00 | 14.50 | 17.50 | - | "
+            "300.0 |\n") in markdown(made["cost"])
+
+
 def test_published_figures_stand_beside_ours_of_the_same_set():
     beside = experiments.published([experiment("digits", figures(1)),
                                     experiment("nmnist", figures(1), dataset="nmnist")])
