@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=300,
                         help="test samples whose events and cycles are counted (default 300)")
     parser.add_argument("--rtl", type=int, default=0, metavar="SAMPLES",
-                        help="through the RTL, of the first network and of the last of each way")
+                        help="through the RTL, of each network (default none)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("build/pruning"))
     options = parser.parse_args(arguments)
@@ -233,13 +233,13 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     for way in chosen:
         found["ways"].append({"name": way.name, "points": []})
         result = start
-        for number, settings in enumerate(way.steps):
-            print(f"{way.name}, {number + 1} of {len(way.steps)} ...", flush=True)
+        for number, settings in enumerate(way.steps, 1):
+            print(f"{way.name}, {number} of {len(way.steps)} ...", flush=True)
             with console.training() as progress:
                 result = prune_further(result, source, settings, compute=compute,
                                        progress=progress)
             point = {"amount": settings.amount} | measure(result, parameters, inputs)
-            if options.rtl and number == len(way.steps) - 1:
+            if options.rtl:
                 point["rtl"] = _rtl(result.network, source, core, options.rtl)
             found["ways"][-1]["points"].append(point)
             write_text(options.folder / f"{name}.json", json.dumps(found, indent=1) + "\n")
