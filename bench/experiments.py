@@ -102,8 +102,7 @@ def measure(recipe: Recipe, dataset: Dataset, seed: int, setting: Setting) -> di
     energies ``ops``, of operations only, and ``memory``, with that of memory (pJ), and how many
     times less they are than in full precision, ``ratio_ops``, ``ratio_ops_wide`` if each product
     were one of 32 bits, and ``ratio_memory``; ``cycles`` of the RTL and ``cycles_model`` of the
-    cycle model.
-    ``mismatches`` of so many ``compared`` values.
+    cycle model. ``mismatches`` of so many ``compared`` values.
 
     Raises
     ------
@@ -125,8 +124,7 @@ def measure(recipe: Recipe, dataset: Dataset, seed: int, setting: Setting) -> di
         "seed": seed, **accuracy, "loss": accuracy["float"] - accuracy["integer"],
         "density": weights["density"], "codes": weights["compression_codes"],
         "packed": weights["compression_packed"], "stored": weights["compression_stored"],
-        "spikes": _spikes(ran),
-        "operations": energy["adds"],
+        "spikes": _spikes(ran), "operations": energy["adds"],
         **{name: energy[name]
            for name in ("ops", "memory", "ratio_ops", "ratio_ops_wide", "ratio_memory")},
         "cycles": summary["cycles"]["mean"], "cycles_model": summary["cycles"]["model_mean"],

@@ -227,7 +227,7 @@ class Observed(NamedTuple):
 
     #: (channels, height, width) that each layer's weights meet, after sum pooling; signs left out
     met: tuple[torch.Tensor, ...]
-    #: (channels, height, width) the events a sample that they meet: set bits of counts or pixels
+    #: (channels, height, width) the events a sample that they meet, set bits of counts or pixels
     events: tuple[torch.Tensor, ...]
     #: (channels,) the largest count on the map of each layer that fires
     largest: tuple[torch.Tensor, ...]
