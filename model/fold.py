@@ -41,6 +41,7 @@ from model.architecture import Architecture, ConvSpec, DenseSpec
 from model.bounds import bits_needed, layer_bounds
 from model.data import Coding
 from model.layers import (
+    INPUT_BITS,
     INPUT_MAX,
     MergeNeurons,
     ReadoutLayer,
@@ -67,7 +68,6 @@ __all__ = ["FoldError", "FoldReport", "FoldSettings", "LayerFold", "RealLayer", 
 MAX_SHIFT = 7
 GAIN_MAX = 255                       # 8 bits
 VALUE_MAX = (1 << 19) - 1            # bias and threshold: 20 bits, signed
-INPUT_SCALE = 1 / INPUT_MAX
 CONSTANT_LEVELS = 1 << 12            # resolution of a neuron that has no input
 MOST_CHANGES = 0.01                  # share of the samples
 MOST_NOISE = 0.1
@@ -269,7 +269,10 @@ def real_layers(model: SpikingNetwork, coding: Coding) -> list[RealLayer]:
     FoldError
         If a layer is not ternary or holds a number that is not finite.
     """
-    scale, source_max = (INPUT_SCALE, INPUT_MAX) if coding is Coding.STATIC else (1.0, 1)
+    scale, source_max = 1.0, 1
+    if coding is Coding.STATIC:
+        dropped = INPUT_BITS - model.input_bits
+        scale, source_max = (1 << dropped) / INPUT_MAX, INPUT_MAX >> dropped
     ranges, real = [(0, source_max)], []
     for number, layer in enumerate([*model.firing_layers(), model.readout]):
         if not isinstance(layer, MergeNeurons):
@@ -447,11 +450,14 @@ def _integer_network(model: SpikingNetwork, layers: Sequence[RealLayer], shifts:
             real, (found, _) = next(weighted)
             integer.append(_sized(found, number, real, model.timesteps, settings))
     static = coding is Coding.STATIC
+    dropped = INPUT_BITS - model.input_bits if static else 0
     network = IntegerNetwork(
         input=InputCoding.STATIC if static else InputCoding.SPIKES,
-        input_bits=8 if static else 1, timesteps=model.timesteps, layers=tuple(integer),
+        input_bits=INPUT_BITS - dropped if static else 1, timesteps=model.timesteps,
+        layers=tuple(integer),
         metadata={**metadata, "coding": coding.value, "readout_unit": repr(unit),
-                  "shifts": " ".join(map(str, shifts))},
+                  "shifts": " ".join(map(str, shifts)),
+                  **({"input_shift": str(dropped)} if dropped else {})},
         input_shape=model.architecture.shape)
     return network, unit
 
@@ -481,7 +487,7 @@ def _execute_float(model: SpikingNetwork, inputs: np.ndarray) -> Iterator[_Refer
         with torch.no_grad():
             activity = model(as_inputs(batch))
         yield _Reference(
-            batch,
+            batch >> (INPUT_BITS - model.input_bits),
             tuple(layer.transpose(0, 1).to(torch.int8).flatten(2).numpy()
                   for layer in activity.spikes),
             activity.logits.double().numpy())

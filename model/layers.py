@@ -23,11 +23,12 @@ from model.network import Merge, Readout, Reset
 from model.neuron import NeuronSettings, leak_factor, nearest_leak, run
 from model.quantise import TernaryCodes, TernaryQuantiser, WeightSettings, make_quantiser
 
-__all__ = ["INPUT_MAX", "Activity", "MergeNeurons", "ReadoutLayer", "SpikingLayer",
+__all__ = ["INPUT_BITS", "INPUT_MAX", "Activity", "MergeNeurons", "ReadoutLayer", "SpikingLayer",
            "SpikingNetwork", "Synapses", "as_inputs"]
 
 SMALLEST_THRESHOLD = 0.05
-INPUT_MAX = 255                      # of an 8-bit input value; a network in training sees 0..1
+INPUT_BITS = 8                       # of a static input value; a network in training sees 0..1
+INPUT_MAX = (1 << INPUT_BITS) - 1
 
 
 class Activity(NamedTuple):
@@ -279,6 +280,11 @@ class SpikingNetwork(nn.Module):
         For ternary, or b-bit, weights in all layers.
     seed : int
         Of the initial weights.
+
+    Attributes
+    ----------
+    input_bits : int
+        The highest bits, 1..8, of static input values that are seen; 8 until a pruning takes some.
     """
 
     def __init__(self, architecture: Architecture, timesteps: int, *, neuron: NeuronSettings,
@@ -287,6 +293,7 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.architecture, self.timesteps = architecture, timesteps
+        self.input_bits = INPUT_BITS
         self.hidden = nn.ModuleList(
             MergeNeurons(spec, neuron) if isinstance(spec, MergeSpec)
             else SpikingLayer(spec, quantiser, neuron, generator) for spec in architecture.hidden)
@@ -295,7 +302,8 @@ class SpikingNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the settings, for a description of the module."""
-        return f"timesteps={self.timesteps}"
+        fewer = f", input_bits={self.input_bits}" if self.input_bits < INPUT_BITS else ""
+        return f"timesteps={self.timesteps}{fewer}"
 
     def firing_layers(self) -> list[SpikingLayer | MergeNeurons]:
         """Return the layers that fire, merges too, first to last."""
@@ -313,6 +321,8 @@ class SpikingNetwork(nn.Module):
         inputs : float
             (samples, inputs), static values in 0..1, or (steps, samples, inputs) spikes.
         """
+        if inputs.dim() == 2 and self.input_bits < INPUT_BITS:
+            inputs = _highest_bits(inputs, self.input_bits)
         spikes, seen = [], [inputs.unflatten(-1, self.architecture.shape)]
 
         def joined(sources: Sequence[int]) -> torch.Tensor:
@@ -333,9 +343,16 @@ class SpikingNetwork(nn.Module):
 
     def warm_start(self, other: SpikingNetwork) -> None:
         """Start from the parameters of a network of the same architecture."""
+        self.input_bits = other.input_bits
         for layer, source in zip(self.spiking_layers(), other.spiking_layers(), strict=True):
             layer.warm_start(source)
         self.readout.warm_start(other.readout)
+
+
+def _highest_bits(inputs: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return static inputs, 0..1 of 8 bits, with 0 in all but so many of their highest bits."""
+    step = 1 << (INPUT_BITS - bits)
+    return torch.div((inputs * INPUT_MAX).round(), step, rounding_mode="floor") * (step / INPUT_MAX)
 
 
 def _lowered(weight: torch.Tensor, spec: DenseSpec | ConvSpec) -> torch.Tensor:

@@ -41,6 +41,8 @@ scores are magnitudes and inputs alike, k is the square of the current that is l
 ones are gone: so the product over the layers of what is left of their currents is the largest for
 the operations that are left. Ours.
 
+Of static inputs the lower bits can go as well: they are events like others, all of the first layer.
+
 Rounds approach the amount by a cubic: much is pruned at first, where it costs little.
 """
 
@@ -59,6 +61,7 @@ import torch.nn.functional as F
 
 from model.architecture import ConvSpec, DenseSpec, LayerSpec, MergeSpec
 from model.layers import (
+    INPUT_BITS,
     INPUT_MAX,
     MergeNeurons,
     SpikingLayer,
@@ -133,6 +136,8 @@ class PruningSettings:
     spikes : float
         Share of its spikes that the network is trained to keep after each round, counts by their
         size, by `model.losses.excess_activity`. Above 0; 1: all, and no such loss.
+    input_bits : int
+        The highest bits, 1..8, of static input values that the network still reads. 8: all.
 
     Raises
     ------
@@ -151,6 +156,7 @@ class PruningSettings:
     rate: float = 0.3
     samples: int = 1000
     spikes: float = 1.0
+    input_bits: int = INPUT_BITS
 
     def __post_init__(self):
         if (self.amount is None) == (self.mass is None):
@@ -168,6 +174,9 @@ class PruningSettings:
         if not 0 < self.spikes <= 1:
             raise PruningError(f"Pruning's spikes must be above 0 and at most 1, not "
                                f"{self.spikes!r}")
+        if not 1 <= self.input_bits <= INPUT_BITS:
+            raise PruningError(f"Pruning's input_bits must be 1 to {INPUT_BITS}, not "
+                               f"{self.input_bits!r}")
         if self.unit is Unit.WEIGHTS and self.score in (Score.ACTIVITY, Score.MEMBRANE):
             raise PruningError(f"Score {self.score.value!r} is one of neurons, not of weights")
         if self.unit is Unit.WEIGHTS and self.align > 1:
@@ -240,6 +249,8 @@ def prune(model: SpikingNetwork, inputs: np.ndarray, settings: PruningSettings,
           amount: float | None) -> None:
     """Mask the weights, or neurons, with the lowest scores, in place; what is masked stays so.
 
+    Input bits go before, so that scores are those without them.
+
     Parameters
     ----------
     inputs : uint8
@@ -247,7 +258,7 @@ def prune(model: SpikingNetwork, inputs: np.ndarray, settings: PruningSettings,
     amount : float or None
         Share that is masked afterwards, one of `PruningSettings.amounts`; None: by mass.
     """
-    model.eval()
+    model.input_bits = min(model.input_bits, settings.input_bits)
     observed = observe(model, inputs)
     if settings.unit is Unit.WEIGHTS:
         scores = weight_scores(model, observed, settings.score)
@@ -447,9 +458,10 @@ def _met(layer: Synapses, source: torch.Tensor) -> torch.Tensor:
 
 def _events(layer: Synapses, source: torch.Tensor) -> torch.Tensor:
     """Return the mean set bits (channels, height, width) that a layer's weights meet a sample."""
+    # Bits of the input that the network does not see are 0 here.
     static = source.dim() == 4
     values = (source.abs() * (INPUT_MAX if static else 1)).round().int()
-    bits = torch.stack([values >> plane & 1 for plane in range(INPUT_MAX.bit_length())]).sum(0)
+    bits = torch.stack([values >> plane & 1 for plane in range(INPUT_BITS)]).sum(0)
     maps = bits.float().mean(0) if static else bits.float().mean(1).sum(0)
     pool = layer.spec.sum_pool
     return maps if pool == (1, 1) else F.avg_pool2d(maps[None], pool)[0] * math.prod(pool)

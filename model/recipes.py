@@ -10,6 +10,7 @@ from model.calibrate import CalibrationSettings
 from model.convert import ConversionSettings
 from model.data import Coding, Dataset
 from model.fold import FoldSettings
+from model.layers import INPUT_BITS
 from model.losses import LossSettings
 from model.network import MAX_LEVELS, Merge, Readout, Reset
 from model.neuron import NeuronSettings
@@ -134,6 +135,10 @@ class Recipe:
         if steps != self.timesteps and self.coding is not Coding.STATIC:
             raise RecipeError(f"A teacher of {steps} steps and a student of {self.timesteps} can't "
                               f"share {self.coding.value} inputs, only static ones")
+        if self.coding is not Coding.STATIC and any(each.input_bits < INPUT_BITS
+                                                    for each in self.pruning):
+            raise RecipeError(f"Pruning's input_bits are those of static inputs, not of "
+                              f"{self.coding.value}")
         if self.conversion is not None:
             self._check_conversion()
         if self.batch < 2:

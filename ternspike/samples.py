@@ -88,8 +88,16 @@ def test_samples(
         raise DataError(f"{dataset.name}: {count} test samples are wanted, 1..{available} exist")
     images, labels = dataset.test_x[:count], dataset.test_y[:count]
     inputs = (images.reshape(len(images), network.timesteps, -1) if steps
-              else encode(images, coding, network.timesteps, seed=seed))
+              else encode(images, coding, network.timesteps, seed=seed) >> _input_shift(network))
     return Samples(dataset.name, images, labels, inputs, available)
+
+
+def _input_shift(network: IntegerNetwork) -> int:
+    """Return how many low bits of 8-bit data the network was trained without, by its metadata."""
+    text = network.metadata.get("input_shift", "0")
+    if text not in map(str, range(8)):
+        raise DataError(f"The network's metadata have input_shift {text!r}, expected 0..7")
+    return int(text)
 
 
 def _fits(shape: tuple[int, ...], network: IntegerNetwork) -> bool:

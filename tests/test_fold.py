@@ -258,6 +258,25 @@ def test_trained_leak_is_folded():
     assert sum(report.calibration.mismatches) < 0.01 * sum(report.calibration.compared)
 
 
+@pytest.mark.parametrize("bits", [1, 4])
+def test_fewer_input_bits(bits):
+    """The integer network takes what is left of the values, and tells how much that is."""
+    model = network()
+    whole = real_layers(model, Coding.STATIC)[0]
+    model.input_bits = bits
+    fewer = real_layers(model, Coding.STATIC)[0]
+    np.testing.assert_allclose(fewer.plus, whole.plus * 2**(8 - bits))
+    assert fewer.source_max == 2**bits - 1
+    inputs, labels = pixels()
+    folded, report = fold(model, Coding.STATIC, inputs, labels,
+                          FoldSettings(shifts=(7, 7, 7), membrane_bits=32))
+    cost = report.calibration
+    assert folded.input_bits == bits and folded.metadata["input_shift"] == str(8 - bits)
+    assert execute(folded, inputs >> (8 - bits)).spikes[0].any()
+    assert cost.mismatches[0] < 0.01 * cost.compared[0]
+    assert rounding_cost(model, folded, inputs, labels) == cost
+
+
 def test_spike_input():
     model = network()
     inputs, labels = spikes()

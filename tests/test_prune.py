@@ -102,6 +102,8 @@ def alive(model: SpikingNetwork) -> list[list[int]]:
     ({"rate": 0.0}, "rate must be positive, not 0.0"),
     ({"spikes": 0.0}, "spikes must be above 0 and at most 1, not 0.0"),
     ({"spikes": 1.5}, "spikes must be above 0 and at most 1, not 1.5"),
+    ({"input_bits": 0}, "input_bits must be 1 to 8, not 0"),
+    ({"input_bits": 9}, "input_bits must be 1 to 8, not 9"),
     ({"rate": float("inf")}, "rate must be positive, not inf"),
     ({"score": Score.MEMBRANE}, "Score 'membrane' is one of neurons, not of weights"),
     ({"score": Score.ACTIVITY}, "Score 'activity' is one of neurons, not of weights"),
@@ -124,6 +126,7 @@ def test_rounds_by_a_cubic():
 @pytest.mark.parametrize("text", [
     "weights,amount=0.8", "neurons,mass=0.85,score=activity", "neurons,amount=0.5,align=64",
     "weights,amount=0.9,score=relief,scope=global,rounds=4,epochs=2,rate=0.1,samples=500",
+    "weights,amount=0.9,scope=operations,spikes=0.5,input_bits=4",
 ])
 def test_settings_as_text(text):
     assert str(PruningSettings.parse(text)) == text
@@ -204,6 +207,34 @@ def test_events_are_set_bits():
     assert counts.max() == 3
     bits = ((counts & 1) + (counts >> 1)).float().mean(1).sum(0)
     torch.testing.assert_close(found[1], bits.view(4, 3, 2, 3, 2).sum((2, 4)))
+
+
+@pytest.mark.parametrize("bits", [1, 4, 7])
+def test_low_bits_of_the_input_go(bits):
+    """What is left does as with samples without them, and costs what they cost."""
+    whole, pruned = model_of("2x6x6-4C3-3"), model_of("2x6x6-4C3-3")
+    inputs = images(whole)
+    settings = PruningSettings(0.5, scope=Scope.OPERATIONS, input_bits=bits)
+    prune(pruned, inputs, settings, 0.5)
+    assert pruned.input_bits == bits
+    cleared = inputs >> (8 - bits) << (8 - bits)
+    prune(whole, cleared, dataclasses.replace(settings, input_bits=8), 0.5)
+    for ours, theirs in zip([*pruned.spiking_layers(), pruned.readout],
+                            [*whole.spiking_layers(), whole.readout], strict=True):
+        assert torch.equal(mask_of(ours), mask_of(theirs))
+    with torch.no_grad():
+        torch.testing.assert_close(pruned(as_inputs(inputs)).logits,
+                                   whole(as_inputs(cleared)).logits)
+    assert torch.equal(observe(pruned, inputs).events[0], observe(whole, cleared).events[0])
+    prune(pruned, inputs, dataclasses.replace(settings, input_bits=8), 0.6)
+    assert pruned.input_bits == bits                          # they do not come back
+
+
+def test_input_bits_are_of_static_inputs():
+    fewer = (PruningSettings(0.5, input_bits=4),)
+    assert dataclasses.replace(RECIPES["digits"], pruning=fewer).pruning == fewer
+    with pytest.raises(RecipeError, match="input_bits are those of static inputs, not of events"):
+        dataclasses.replace(RECIPES["nmnist"], pruning=fewer)
 
 
 def test_membranes_of_blocks():

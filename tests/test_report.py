@@ -510,3 +510,13 @@ def test_samples_are_the_maps_of_the_network(coding, shape, sample, fits):
     steps = () if coding is InputCoding.STATIC else (3,)
     assert found.inputs.shape == (5, *steps, made.inputs)
     assert np.array_equal(found.inputs.ravel(), images[:5].ravel())
+
+
+def test_a_network_of_fewer_input_bits():
+    images = np.arange(60, dtype=np.uint8).reshape(3, 4, 5) * 4
+    data = Dataset("mine", images, np.arange(3) % 2, images, np.arange(3) % 2)
+    made = replace(network_of_maps(InputCoding.STATIC, (1, 4, 5)), input_bits=3,
+                   metadata={"input_shift": "5"})
+    assert np.array_equal(first_samples(made, data).inputs, images.reshape(3, 20) >> 5)
+    with pytest.raises(DataError, match="metadata have input_shift '-1', expected 0..7"):
+        first_samples(replace(made, metadata={"input_shift": "-1"}), data)
