@@ -116,7 +116,7 @@ def measure(recipe: Recipe, dataset: Dataset, seeds: int, compute: Compute) -> d
 def _density(model: SpikingNetwork) -> float:
     """Return the share of all weights that are not 0."""
     weights = []
-    for layer in (*model.spiking_layers(), model.readout):
+    for layer in model.weighted_layers():
         rows = layer.unpruned(layer.weight).flatten(1)
         weights.append(rows if layer.quantiser is None else layer.quantiser(rows))
     return (sum(int(each.count_nonzero()) for each in weights)

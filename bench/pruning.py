@@ -26,8 +26,9 @@ from model.architecture import DenseSpec
 from model.checkpoint import CheckpointError
 from model.data import DataError, Dataset, load
 from model.golden import execute
+from model.importance import Score
 from model.network import IntegerNetwork
-from model.prune import PruningError, PruningSettings, Scope, Score, Unit
+from model.prune import PruningError, PruningSettings, Scope, Unit
 from model.recipes import RECIPES, Recipe, RecipeError
 from model.train import Compute, TrainingResult, prune_further, train
 from ternspike import console

@@ -123,7 +123,7 @@ SYSTEMS = (
         "(`hw.neuron`); `model.fold` takes the smallest that no input fills, or the one it is "
         "told; and they saturate in training, too. Channels are pruned for good by what its "
         "channel mask is trained to keep, or by means of membranes over the blocks that its other "
-        "mask looks at (`model.prune`).",
+        "mask looks at (`model.importance`, `model.prune`).",
         ("tests/test_quantise.py::test_rules",
          "tests/test_quantise.py::test_one_scale_for_two_thresholds",
          "tests/test_quantise.py::test_weight_gradient",
@@ -132,8 +132,8 @@ SYSTEMS = (
          "tests/test_neuron.py::test_hard_reset_by_hand",
          "tests/test_fold.py::test_membranes_that_would_be_too_wide_saturate",
          "tests/test_neuron.py::test_saturation_by_hand",
-         "tests/test_prune.py::test_membranes_of_blocks",
-         "tests/test_prune.py::test_means_of_what_weights_meet_and_of_the_largest_counts",
+         "tests/test_importance.py::test_membranes_of_blocks",
+         "tests/test_importance.py::test_means_of_what_weights_meet_and_of_the_largest_counts",
          "tests/test_hw_neuron.py::test_saturation_at_both_ends"),
         "What is its own: membranes stored as the nearest of a few levels, their stacked gradient, "
         "and masks of channels and of pixels that a gate chooses anew for each sample. Its weights "
@@ -392,9 +392,9 @@ SYSTEMS = (
         "Hybrid pruning and quantisation", "filters pruned by norm, then 8 bits",
         "", ABSTRACT, Extent.PART,
         "Channels that are pruned by the sum of their weights' sizes, with training after it "
-        "(`model.prune`); they vanish from the integer network, and from what the core does "
-        "(`model.shrink`). Here the network is ternary before.",
-        ("tests/test_prune.py::test_scores_of_neurons",
+        "(`model.importance`, `model.prune`); they vanish from the integer network, and from what "
+        "the core does (`model.shrink`). Here the network is ternary before.",
+        ("tests/test_importance.py::test_scores_of_neurons",
          "tests/test_prune.py::test_lowest_neurons_and_all_weights_on_them",
          "tests/test_prune.py::test_pruned_neurons_vanish"),
         "Ranks of feature maps; networks that are pruned first and quantised then, to 8 bits; "
@@ -404,10 +404,10 @@ SYSTEMS = (
         "Code: adekhovich/NNrelief.", CODE, Extent.PART,
         "The importance of a weight, the mean size of what it brings, summed over the pixels of a "
         "map; the smallest set of each neuron's inputs that makes up a share of all; rounds of "
-        "pruning and training (`model.prune`). Neurons that never spike are removed, where no "
-        "input can make them (`model.shrink`).",
-        ("tests/test_prune.py::test_relief_of_dense_weights",
-         "tests/test_prune.py::test_relief_of_convolutions_sums_over_pixels",
+        "pruning and training (`model.importance`, `model.prune`). Neurons that never spike are "
+        "removed, where no input can make them (`model.shrink`).",
+        ("tests/test_importance.py::test_relief_of_dense_weights",
+         "tests/test_importance.py::test_relief_of_convolutions_sums_over_pixels",
          "tests/test_prune.py::test_the_smallest_set_of_each_neuron",
          "tests/test_prune.py::test_digits_stay_known",
          "tests/test_shrink.py::test_random_networks_keep_their_readout",

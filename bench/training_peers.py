@@ -47,7 +47,7 @@ class PeerNetwork(nn.Module, ABC):
 
     def __init__(self, network: SpikingNetwork):
         super().__init__()
-        layers: list[Synapses] = [*network.spiking_layers(), network.readout]
+        layers = network.weighted_layers()
         self.shape, self.steps = network.architecture.shape, network.timesteps
         self.synapses = nn.ModuleList(self.synapses_like(layer) for layer in layers)
         self.neurons = nn.ModuleList(self.make_neurons() for _ in layers[1:])

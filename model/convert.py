@@ -176,7 +176,7 @@ def balance(network: SpikingNetwork, encoded: np.ndarray, percentile: float) -> 
     network.eval()
     seen = [network(as_inputs(encoded[start:start + BATCH])).spikes
             for start in range(0, len(encoded), BATCH)]
-    chain = [*network.spiking_layers(), network.readout]
+    chain = network.weighted_layers()
     for number, (layer, reader) in enumerate(pairwise(chain)):
         if not isinstance(layer, AnalogLayer) or layer.levels is not None:
             continue

@@ -255,7 +255,7 @@ def blank(architecture: Architecture, timesteps: int, coding: Coding,
           neuron: NeuronSettings) -> IntegerNetwork:
     """Return a network of zeros of a shape, to ask what it would take before it is trained."""
     model = SpikingNetwork(architecture, timesteps, neuron=neuron, quantiser=QuantiserSettings())
-    for layer in (*model.spiking_layers(), model.readout):
+    for layer in model.weighted_layers():
         nn.init.zeros_(layer.weight)
     layers = real_layers(model, coding)
     return _integer_network(model, layers, [0] * len(layers), coding, FoldSettings(), {})[0]

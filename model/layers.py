@@ -313,6 +313,10 @@ class SpikingNetwork(nn.Module):
         """Return the layers that have weights and fire, first to last."""
         return [layer for layer in self.hidden if isinstance(layer, SpikingLayer)]
 
+    def weighted_layers(self) -> list[SpikingLayer | ReadoutLayer]:
+        """Return the layers that have weights, the readout last."""
+        return [*self.spiking_layers(), self.readout]
+
     def forward(self, inputs: torch.Tensor) -> Activity:
         """Run all steps.
 

@@ -197,7 +197,7 @@ def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Sched
     labels = torch.from_numpy(np.array(dataset.train_y))
     batch = min(recipe.batch, len(samples))
     steps = len(samples) // batch
-    matrices = [layer.weight for layer in (*model.spiking_layers(), model.readout)]
+    matrices = [layer.weight for layer in model.weighted_layers()]
     decayed = {id(weight) for weight in matrices}
     others = [p for p in model.parameters() if id(p) not in decayed and p.requires_grad]
     optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": schedule.decay},

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -30,15 +29,6 @@ SEED = 5
 HALF = NeuronSettings(v_init=0.5, rate_gradient=True)
 #: Of layers as wide as `identity`'s: of either sign, and beyond what can be fired.
 CURRENTS = torch.arange(-32, 224).view(32, 8, 1, 1) / 64
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small tensors on a busy machine: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def identity(kind: type[SpikingLayer], neuron: NeuronSettings, levels: int | None) -> SpikingLayer:

@@ -1,7 +1,6 @@
 """Folding: exact where numbers are exact, close elsewhere, and refused where it can't fit."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -27,21 +26,12 @@ from model.quantise import QuantiserSettings, StepSettings
 SEED = 7
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small tensors on a busy machine: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def network(*, arch="20-16-12-5", neuron=None, timesteps=4, **changes) -> SpikingNetwork:
     """Return a ternary network whose batch norms have seen something, some slopes negative."""
     model = SpikingNetwork(parse(arch), timesteps, neuron=neuron or NeuronSettings(),
                            quantiser=QuantiserSettings(), seed=SEED, **changes)
     generator = torch.Generator().manual_seed(SEED)
-    for layer in [*model.spiking_layers(), model.readout]:
+    for layer in model.weighted_layers():
         norm = layer.norm
         with torch.no_grad():
             norm.weight.copy_(torch.randn(norm.weight.shape, generator=generator))

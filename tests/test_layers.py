@@ -27,7 +27,7 @@ def exact(arch: str, neuron: NeuronSettings, **changes) -> SpikingNetwork:
     def draw(shape: torch.Size, values: list[float]) -> torch.Tensor:
         return torch.tensor(values)[torch.randint(len(values), shape, generator=generator)]
 
-    for layer in [*model.spiking_layers(), model.readout]:
+    for layer in model.weighted_layers():
         norm, shape = layer.norm, layer.norm.bias.shape
         assert norm.running_mean is not None and norm.running_var is not None
         norm.eps = 0

@@ -1,7 +1,6 @@
-"""Pruning: scores by hand, what is chosen, masks that hold, and networks that get smaller."""
+"""Pruning: what is chosen, masks that hold, and networks that get smaller."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,74 +9,24 @@ import torch.nn.functional as F
 
 from mapping.cycles import estimate
 from mapping.program import compile_network
-from model.architecture import ConvSpec, parse
+from model.architecture import parse
 from model.data import Coding, Dataset, encode, load
 from model.fold import FoldSettings, fold
 from model.golden import execute
-from model.layers import SpikingNetwork, Synapses, as_inputs
-from model.network import DenseLayer, Reset
-from model.neuron import NeuronSettings
-from model.prune import (
-    Observed,
-    PruningError,
-    PruningSettings,
-    Scope,
-    Score,
-    Unit,
-    neuron_groups,
-    neuron_scores,
-    observe,
-    prune,
-    weight_scores,
-)
-from model.quantise import QuantiserSettings, Rule
+from model.importance import Score, observe
+from model.layers import SpikingNetwork, as_inputs
+from model.network import DenseLayer
+from model.prune import PruningError, PruningSettings, Scope, Unit, neuron_groups, prune
+from model.quantise import Rule
 from model.recipe_file import changed
 from model.recipes import RECIPES, Recipe, RecipeError, Schedule
 from model.shrink import shrink
 from model.train import TrainingResult, fit, prune_further, spike_rate, train
 from tests.agreement import agreements
 from tests.networks import CORES
+from tests.ternary_models import STEPS, images, mask_of, model_of
 
-STEPS = 3
 SHORT = Schedule(epochs=3, rate=1e-2)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small tensors on a busy machine: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def model_of(arch: str, seed: int = 1, *, rule: Rule = Rule.MEAN, **neuron) -> SpikingNetwork:
-    """Return a ternary network of random weights, batch norm that has seen data included."""
-    model = SpikingNetwork(parse(arch), STEPS, neuron=NeuronSettings(**neuron),
-                           quantiser=QuantiserSettings(rule), seed=seed)
-    with torch.no_grad():
-        for _ in range(3):
-            model(as_inputs(images(model)))
-    return model.eval()
-
-
-def images(model: SpikingNetwork, count: int = 20, seed: int = 2) -> np.ndarray:
-    """Return random static samples of a network, uint8 (count, inputs)."""
-    shape = count, model.architecture.inputs
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def mask_of(layer: Synapses) -> torch.Tensor:
-    """Return the mask of a layer that has one."""
-    assert layer.mask is not None
-    return layer.mask
-
-
-def plain_norm(layer: Synapses) -> None:
-    """Let batch norm pass what it gets."""
-    layer.norm.load_state_dict(layer.norm.state_dict() | {
-        "running_mean": torch.zeros(len(layer.weight)),
-        "running_var": torch.full((len(layer.weight),), 1 - layer.norm.eps)})
 
 
 def alive(model: SpikingNetwork) -> list[list[int]]:
@@ -155,81 +104,6 @@ def test_settings_in_a_recipe_file():
         changed(found, {"pruning": [{"amount": 2.0}]}, "file")
 
 
-# What is observed
-
-
-def test_observed_by_hand():
-    """One neuron of weight 1 without batch norm's shift: its current is its input."""
-    model = model_of("2-2-2", learn_threshold=False, reset=Reset.HARD, leak=(1,))
-    layer = model.spiking_layers()[0]
-    with torch.no_grad():
-        layer.weight.copy_(torch.eye(2))
-        plain_norm(layer)
-        layer.norm.bias.copy_(torch.tensor([0.0, -2.0]))
-    found = observe(model, np.array([[153, 255], [51, 0]], np.uint8))    # 0.6, 1; 0.2, 0
-    torch.testing.assert_close(found.met[0].flatten(), torch.tensor([0.4, 0.5]))
-    # 0.6, 0.9, 1.05 fires at the third step; 0.2, 0.3, 0.35; the other neuron stays below 0.
-    torch.testing.assert_close(found.largest[0], torch.tensor([1 / 6, 0.0]))
-    torch.testing.assert_close(found.membrane[0], torch.tensor([3.4 / 6, 0.0]))
-    torch.testing.assert_close(found.met[1].flatten(), found.largest[0])
-
-
-def test_observed_does_not_depend_on_batches():
-    model = model_of("2x6x6-4C3P2-R4(add2)-A2-3")
-    inputs = images(model, 600)
-    whole, halves = observe(model, inputs), [observe(model, each) for each in np.split(inputs, 2)]
-    for name in Observed._fields:
-        for ours, a, b in zip(getattr(whole, name), *(getattr(half, name) for half in halves),
-                              strict=True):
-            torch.testing.assert_close(ours, (a + b) / 2)
-
-
-def test_means_of_what_weights_meet_and_of_the_largest_counts():
-    model = model_of("2x6x6-4C3-A2-5C3-3", z_max=3)
-    inputs = images(model)
-    found = observe(model, inputs)
-    with torch.no_grad():
-        spikes = model(as_inputs(inputs)).spikes
-    torch.testing.assert_close(found.met[1], F.avg_pool2d(spikes[0].mean((0, 1)), 2))
-    torch.testing.assert_close(found.largest[0], spikes[0].amax((3, 4)).mean((0, 1)))
-    assert not model.training
-
-
-def test_events_are_set_bits():
-    """Of pixels once a sample, of counts those of all steps, of each that a sum pool adds up."""
-    model = model_of("2x6x6-4C3-A2-5C3-3", z_max=3, threshold=0.4)
-    inputs = images(model)
-    found = observe(model, inputs).events
-    bits = np.unpackbits(inputs[..., None], axis=2).sum(2).reshape(-1, 2, 6, 6).mean(0)
-    np.testing.assert_allclose(found[0], bits, rtol=1e-5)
-    with torch.no_grad():
-        counts = model(as_inputs(inputs)).spikes[0].int()
-    assert counts.max() == 3
-    bits = ((counts & 1) + (counts >> 1)).float().mean(1).sum(0)
-    torch.testing.assert_close(found[1], bits.view(4, 3, 2, 3, 2).sum((2, 4)))
-
-
-@pytest.mark.parametrize("bits", [1, 4, 7])
-def test_low_bits_of_the_input_go(bits):
-    """What is left does as with samples without them, and costs what they cost."""
-    whole, pruned = model_of("2x6x6-4C3-3"), model_of("2x6x6-4C3-3")
-    inputs = images(whole)
-    settings = PruningSettings(0.5, scope=Scope.OPERATIONS, input_bits=bits)
-    prune(pruned, inputs, settings, 0.5)
-    assert pruned.input_bits == bits
-    cleared = inputs >> (8 - bits) << (8 - bits)
-    prune(whole, cleared, dataclasses.replace(settings, input_bits=8), 0.5)
-    for ours, theirs in zip([*pruned.spiking_layers(), pruned.readout],
-                            [*whole.spiking_layers(), whole.readout], strict=True):
-        assert torch.equal(mask_of(ours), mask_of(theirs))
-    with torch.no_grad():
-        torch.testing.assert_close(pruned(as_inputs(inputs)).logits,
-                                   whole(as_inputs(cleared)).logits)
-    assert torch.equal(observe(pruned, inputs).events[0], observe(whole, cleared).events[0])
-    prune(pruned, inputs, dataclasses.replace(settings, input_bits=8), 0.6)
-    assert pruned.input_bits == bits                          # they do not come back
-
-
 def test_input_bits_are_of_static_inputs():
     fewer = (PruningSettings(0.5, input_bits=4),)
     assert dataclasses.replace(RECIPES["digits"], pruning=fewer).pruning == fewer
@@ -237,92 +111,7 @@ def test_input_bits_are_of_static_inputs():
         dataclasses.replace(RECIPES["nmnist"], pruning=fewer)
 
 
-def test_membranes_of_blocks():
-    """Constant currents of a map: the mean of the strongest block of 2 x 2, step by step."""
-    model = model_of("1x4x4-1C1-2", learn_threshold=False, threshold=100.0)
-    layer = model.spiking_layers()[0]
-    with torch.no_grad():
-        layer.weight.fill_(1)
-        plain_norm(layer)
-    inputs = np.zeros((1, 4, 4), np.uint8)
-    inputs[0, :2, 2:] = [[255, 0], [51, 204]]                  # 1, 0, 0.2, 0.8: a mean of 0.5
-    found = observe(model, inputs.reshape(1, -1)).membrane[0]
-    torch.testing.assert_close(found, torch.tensor([0.5 * (1 + 2 + 3) / 3 / 100]))
-
-
-# Scores
-
-
-def test_magnitude_of_weights_leaves_out_what_is_masked():
-    model = model_of("6-5-3")
-    layer = model.spiking_layers()[0]
-    layer.mask = torch.ones_like(layer.weight)
-    layer.mask[2, 3] = 0
-    scores = weight_scores(model, observe(model, images(model)), Score.MAGNITUDE)
-    assert scores[0][2, 3] == 0
-    torch.testing.assert_close(scores[1], model.readout.weight.detach().abs())
-
-
-def test_relief_of_dense_weights():
-    """The mean of the products' sizes, as the definition has it."""
-    model = model_of("6-5-3")
-    inputs = images(model)
-    scores = weight_scores(model, observe(model, inputs), Score.RELIEF)
-    products = model.spiking_layers()[0].weight.detach() * torch.tensor(inputs / 255)[:, None]
-    torch.testing.assert_close(scores[0].double(), products.abs().mean(0))
-
-
-@pytest.mark.parametrize("conv", ["4C3", "4C3S2", "4C2x3S1x2", "4C3P2", "6C3G2", "2C3D3/2", "2C1"])
-def test_relief_of_convolutions_sums_over_pixels(conv):
-    """It is what moving the weight would change the sum of all currents by."""
-    model = model_of(f"6x7x6-6C3-{conv}-3" if "D" not in conv else f"6x7x6-{conv}-3")
-    layer = model.spiking_layers()[-1]
-    spec = layer.spec
-    assert isinstance(spec, ConvSpec)
-    observed = observe(model, images(model))
-    met = observed.met[len(model.spiking_layers()) - 1]
-    weight = torch.ones_like(layer.weight, requires_grad=True)
-    _, height, width = spec.outputs
-    if spec.depth is None:
-        sums = F.conv2d(met[None], weight, None, spec.stride, spec.padding, groups=spec.groups)
-    else:
-        sums = F.conv3d(met[None, None], weight[:, None], None, (spec.step, *spec.stride),
-                        (0, *spec.padding))
-    sums[..., :height, :width].sum().backward()
-    scores = weight_scores(model, observed, Score.RELIEF)[len(model.spiking_layers()) - 1]
-    assert weight.grad is not None
-    torch.testing.assert_close(scores, layer.weight.detach().abs() * weight.grad)
-
-
-def test_scores_of_neurons():
-    model = model_of("2x6x6-4C3-4C3-R4(add2)-6-3")
-    observed = observe(model, images(model))
-    scores = {score: neuron_scores(model, observed, score) for score in Score}
-    shapes = [layer.spec.outputs[0] for layer in model.firing_layers()]
-    for each in scores.values():
-        assert [len(score) for score in each] == shapes
-        assert all((score >= 0).all() for score in each)
-    assert scores[Score.ACTIVITY] == list(observed.largest)
-    assert scores[Score.MEMBRANE] == list(observed.membrane)
-    weights = model.spiking_layers()[1].weight.detach()
-    torch.testing.assert_close(scores[Score.MAGNITUDE][1], weights.abs().sum((1, 2, 3)))
-    relief = weight_scores(model, observed, Score.RELIEF)
-    # Layer 0 is read by layer 1; layer 1 by the block's first layer, and by its merge (layer 4).
-    torch.testing.assert_close(scores[Score.RELIEF][0], relief[1].sum((0, 2, 3)))
-    torch.testing.assert_close(scores[Score.RELIEF][1], relief[2].sum((0, 2, 3)))
-    assert not scores[Score.RELIEF][3].any() and not scores[Score.MAGNITUDE][4].any()
-    torch.testing.assert_close(scores[Score.RELIEF][4],
-                               relief[4].view(6, 4, -1).sum((0, 2)))
-
-
-def test_relief_of_neurons_side_by_side():
-    model = model_of("2x4x4-4C3-R6(cat)-3")
-    observed = observe(model, images(model))
-    relief = weight_scores(model, observed, Score.RELIEF)[-1].view(3, 10, -1).sum((0, 2))
-    scores = neuron_scores(model, observed, Score.RELIEF)
-    torch.testing.assert_close(scores[2], relief[:6])
-    torch.testing.assert_close(scores[0], relief[6:] + weight_scores(
-        model, observed, Score.RELIEF)[1].sum((0, 2, 3)))
+# What is chosen
 
 
 @pytest.mark.parametrize(("arch", "expected"), [
@@ -339,13 +128,31 @@ def test_layers_that_lose_neurons(arch, expected):
     assert neuron_groups(parse(arch).layers) == expected
 
 
-# What is chosen
+@pytest.mark.parametrize("bits", [1, 4, 7])
+def test_low_bits_of_the_input_go(bits):
+    """What is left does as with samples without them, and costs what they cost."""
+    whole, pruned = model_of("2x6x6-4C3-3"), model_of("2x6x6-4C3-3")
+    inputs = images(whole)
+    settings = PruningSettings(0.5, scope=Scope.OPERATIONS, input_bits=bits)
+    prune(pruned, inputs, settings, 0.5)
+    assert pruned.input_bits == bits
+    cleared = inputs >> (8 - bits) << (8 - bits)
+    prune(whole, cleared, dataclasses.replace(settings, input_bits=8), 0.5)
+    for ours, theirs in zip(pruned.weighted_layers(),
+                            whole.weighted_layers(), strict=True):
+        assert torch.equal(mask_of(ours), mask_of(theirs))
+    with torch.no_grad():
+        torch.testing.assert_close(pruned(as_inputs(inputs)).logits,
+                                   whole(as_inputs(cleared)).logits)
+    assert torch.equal(observe(pruned, inputs).events[0], observe(whole, cleared).events[0])
+    prune(pruned, inputs, dataclasses.replace(settings, input_bits=8), 0.6)
+    assert pruned.input_bits == bits                          # they do not come back
 
 
 def test_a_layers_lowest_weights():
     model = model_of("6-5-3")
     prune(model, images(model), PruningSettings(0.4), 0.4)
-    for layer in (*model.spiking_layers(), model.readout):
+    for layer in model.weighted_layers():
         weights, mask = layer.weight.detach().abs(), mask_of(layer)
         assert (mask == 0).sum() == round(0.4 * mask.numel())
         assert weights[mask == 0].max() < weights[mask == 1].min()
@@ -358,7 +165,7 @@ def test_all_layers_together():
         model.readout.weight.mul_(1e-3)
         model.spiking_layers()[0].weight[:15] *= 0.01
     prune(model, images(model), PruningSettings(0.4, scope=Scope.GLOBAL), 0.4)
-    masks = [mask_of(layer) for layer in (*model.spiking_layers(), model.readout)]
+    masks = [mask_of(layer) for layer in model.weighted_layers()]
     assert sum(int((mask == 0).sum()) for mask in masks) == 360
     assert not masks[0][:15].any() and masks[1].mean() > 0.5
 
@@ -367,7 +174,7 @@ def test_costly_layers_lose_more():
     """What is kept has the largest part of what is left of its layer, for what it costs."""
     model = model_of("2x8x8-4C3-8C3S2-3", z_max=3)
     inputs = images(model)
-    layers = [*model.spiking_layers(), model.readout]
+    layers = model.weighted_layers()
     events = observe(model, inputs).events
     costs = [float(F.conv2d(each[None], torch.ones(layer.spec.weight_shape), stride=stride,
                             padding=1).sum()) / layer.weight.numel()
@@ -389,7 +196,7 @@ def test_no_layer_is_lost_for_its_cost():
     """Weights of the first cost a thousand times as much as those of the last."""
     model = model_of("2x8x8-4C3-8C3S2-3", z_max=3)
     prune(model, images(model), PruningSettings(0.5, scope=Scope.OPERATIONS), 0.5)
-    assert all(mask_of(layer).any() for layer in (*model.spiking_layers(), model.readout))
+    assert all(mask_of(layer).any() for layer in model.weighted_layers())
 
 
 def test_what_is_masked_stays_masked_by_operations():
@@ -481,14 +288,14 @@ def test_masks_hold_through_the_ternariser(rule):
     data = Dataset("random", *[images(model, 60).reshape(-1, 1, 6, 6), np.arange(60) % 3] * 2)
     recipe = Recipe("random", "1x6x6-4C3-3", STEPS, SHORT, SHORT, batch=20)
     fit(model, data, recipe, Schedule(3, 1e-2, decay=0.1), seed=1)
-    for layer in (*model.spiking_layers(), model.readout):
+    for layer in model.weighted_layers():
         codes, mask = layer.codes(), mask_of(layer)
         assert codes is not None
         assert not codes.signs.view_as(mask)[mask == 0].any() and codes.signs.any()
     inputs = images(model)
     network, _ = fold(model, Coding.STATIC, inputs, np.zeros(len(inputs)),
                       FoldSettings(shifts=(7, 7)))
-    for number, layer in enumerate((*model.spiking_layers(), model.readout)):
+    for number, layer in enumerate(model.weighted_layers()):
         mask = mask_of(layer).numpy()
         assert not network.layer(number).weights.reshape(mask.shape)[mask == 0].any()
 
@@ -518,7 +325,7 @@ def test_pruned_neurons_vanish(arch, score):
             layer.norm.bias.add_(0.3)
     inputs = images(model, 40)
     prune(model, inputs, PruningSettings(0.5, unit=Unit.NEURONS, score=score), 0.5)
-    shifts = (4,) * len((*model.spiking_layers(), model.readout))
+    shifts = (4,) * len(model.weighted_layers())
     network, _ = fold(model, Coding.STATIC, inputs, np.zeros(40), FoldSettings(shifts=shifts))
     found = shrink(network)
     for group, _ in neuron_groups(model.architecture.layers):

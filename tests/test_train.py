@@ -1,7 +1,6 @@
 """Training end to end on small real and made-up data."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -28,15 +27,6 @@ from model.recipes import COUNTS, RECIPES, Recipe, RecipeError, Schedule
 from model.train import Progress, TrainingResult, fit, predict, shifted, train, train_models
 
 SHORT = Schedule(epochs=3, rate=1e-2)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small tensors on a busy machine: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def stripes(samples: int = 400, *, steps: int = 0) -> Dataset:
