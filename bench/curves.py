@@ -131,8 +131,15 @@ def _drawn(chart: Chart, looks: dict[str, tuple[str, str]], top: int, y_format: 
 
 
 def _ticks(left: float, right: float) -> list[float]:
-    """Return 1, 2, 5, 10, ... between powers of ten; only powers where they are many."""
+    """Return 1, 2, 5, 10, ... between powers of ten; only powers where they are many.
+
+    Where there is but one, or none, those of a linear axis.
+    """
     powers = range(math.floor(left), math.ceil(right) + 1)
     factors = (1, 2, 5) if right - left < 3 else (1,)
-    ticks = [factor * 10.0 ** power for power in powers for factor in factors]
-    return [tick for tick in ticks if left <= math.log10(tick) <= right]
+    found = [factor * 10.0 ** power for power in powers for factor in factors]
+    found = [tick for tick in found if left <= math.log10(tick) <= right]
+    if len(found) < 2:
+        low, high = 10 ** left, 10 ** right
+        found = [tick for tick in ticks(low, high) if low <= tick <= high]
+    return found

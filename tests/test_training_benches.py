@@ -204,6 +204,19 @@ def test_curves_need_a_logarithm():
         curve_chart("zero", [Chart("zero", "x", (Curve("one", ((0.0, 1.0),)),))])
 
 
+@pytest.mark.parametrize(("values", "expected"), [
+    ((1.0, 30.0), ["1", "2", "5", "10", "20"]),
+    ((42605.0, 45506.0), ["42,000", "44,000", "46,000"]),   # no 1, 2 or 5 times a power of ten
+    ((700.0, 700.0), ["680", "700", "720"]),
+    ((1.0, 2e4), ["1", "10", "100", "1,000", "10,000"]),
+])
+def test_ticks_of_a_logarithmic_axis(values, expected):
+    chart = Chart("y", "x", (Curve("one", tuple((value, 0.5) for value in values)),))
+    texts = [text.text or "" for text in ElementTree.fromstring(curve_chart("ticks", [chart])).iter(
+        "{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text[0].isdigit() and "%" not in text] == expected
+
+
 # Speed of training
 
 def speed(*peers):
