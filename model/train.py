@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from model.augment import Augmenter
 from model.checkpoint import Checkpoint
 from model.convert import ConversionSettings, balance, make_analog, make_spiking
 from model.data import Coding, Dataset, encode
@@ -109,40 +109,6 @@ class TrainingResult:
     rounding: RoundingCost          #: the cost of rounding on the test set
 
 
-class _Augmenter:
-    """Turns stored samples into what the network trains on, with its own random stream."""
-
-    def __init__(self, recipe: Recipe, generator: torch.Generator):
-        self.recipe = recipe
-        self.generator = generator
-
-    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
-        """Return network inputs for uint8 samples."""
-        recipe = self.recipe
-        if recipe.shift:
-            samples = shifted(samples, recipe.shift, self.generator)
-        if recipe.mirror:
-            chosen = torch.rand(len(samples), generator=self.generator) < 0.5
-            flags = chosen.view(-1, *[1] * (samples.dim() - 1))
-            samples = torch.where(flags, samples.flip(-1), samples)
-        seed = 0
-        if recipe.coding is Coding.RATE:
-            seed = int(torch.randint(1 << 31, (), generator=self.generator))
-        return as_inputs(encode(samples.numpy(), recipe.coding, recipe.timesteps, seed=seed))
-
-
-def shifted(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
-    """Return images (samples, ..., height, width), each moved by up to `most` pixels.
-
-    What comes in at the border is 0.
-    """
-    samples, *_, height, width = images.shape
-    maps = images.view(samples, -1, height, width)
-    windows = F.pad(maps, (most,) * 4).unfold(2, height, 1).unfold(3, width, 1)
-    down, right = torch.randint(2 * most + 1, (2, samples), generator=generator)
-    return windows[torch.arange(samples), :, down, right].view(images.shape)
-
-
 @torch.no_grad()
 def predict(model: SpikingNetwork, encoded: np.ndarray) -> np.ndarray:
     """Return the classes int64 (samples,) of encoded samples, in inference mode."""
@@ -189,7 +155,7 @@ def fit(model: SpikingNetwork, dataset: Dataset, recipe: Recipe, schedule: Sched
         If a checkpoint is damaged.
     """
     generator = torch.Generator().manual_seed(seed)
-    augment = _Augmenter(recipe, generator)
+    augment = Augmenter(recipe, generator)
     device = torch.device(compute.device)
     checkpoint = _checkpoint(model, dataset, recipe, schedule, seed, teacher, compute)
     model.to(device)

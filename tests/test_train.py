@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.augment import shifted
 from model.calibrate import CalibrationSettings
 from model.data import Coding, Dataset, encode, load
 from model.fold import FoldError, FoldSettings
@@ -24,7 +25,7 @@ from model.quantise import (
     Symmetry,
 )
 from model.recipes import COUNTS, RECIPES, Recipe, RecipeError, Schedule
-from model.train import Progress, TrainingResult, fit, predict, shifted, train, train_models
+from model.train import Progress, TrainingResult, fit, predict, train, train_models
 
 SHORT = Schedule(epochs=3, rate=1e-2)
 
