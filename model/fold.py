@@ -191,6 +191,8 @@ class _Reference(NamedTuple):
     inputs: np.ndarray
     spikes: tuple[np.ndarray, ...]     # int8 (samples, steps, neurons), counts
     logits: np.ndarray                 # float64 (samples, classes)
+    #: Spikes of the integer network's first layers, if nothing about these changes any more
+    known: tuple[np.ndarray, ...] = ()
 
 
 def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.ndarray,
@@ -218,6 +220,8 @@ def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.n
     settings = settings or FoldSettings()
     layers = real_layers(model, coding)
     references = list(_execute_float(model, inputs))
+    weighted = [number for number, layer in enumerate([*model.firing_layers(), model.readout])
+                if not isinstance(layer, MergeNeurons)]
 
     def build(shifts: Sequence[int]) -> tuple[IntegerNetwork, float]:
         return _integer_network(model, layers, shifts, coding, settings, metadata or {})
@@ -227,6 +231,8 @@ def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.n
         return _compare(references, network, unit, labels)
 
     if settings.shifts is None:
+        # What fires before the second layer with weights, the third, ..., the readout.
+        settled = [*weighted[1:], weighted[-1]]
         finest = [_finest_shift(real, model.timesteps, settings) for real in layers]
         shifts = list(finest)
         for number in range(len(layers)):
@@ -237,13 +243,12 @@ def fold(model: SpikingNetwork, coding: Coding, inputs: np.ndarray, labels: np.n
                     break
             harmless = [shift for shift in costs if not costs[shift].measurable]
             shifts[number] = (harmless or sorted(costs, key=lambda s: costs[s].logit_noise))[0]
+            references = _settled(references, build(shifts)[0], settled[number])
     else:
         shifts = list(settings.shifts)
         if len(shifts) != len(layers):
             raise FoldError(f"{len(shifts)} shifts are given for {len(layers)} layers")
     network, unit = build(shifts)
-    weighted = [number for number, layer in enumerate(network.layers)
-                if not isinstance(layer, MergeLayer)]
     report = FoldReport(
         tuple(_layer_fold(network, number, shift)
               for number, shift in zip(weighted, shifts, strict=True)),
@@ -493,6 +498,15 @@ def _execute_float(model: SpikingNetwork, inputs: np.ndarray) -> Iterator[_Refer
             activity.logits.double().numpy())
 
 
+def _settled(references: Iterable[_Reference], network: IntegerNetwork, layers: int,
+             ) -> list[_Reference]:
+    """Return the references with the spikes of so many layers, which need not be run again."""
+    from model.golden import execute
+
+    return [each._replace(known=execute(network, each.inputs, known=each.known).spikes[:layers])
+            for each in references]
+
+
 def _compare(references: Iterable[_Reference], network: IntegerNetwork, unit: float,
              labels: np.ndarray) -> RoundingCost:
     """Measure what the integer network does differently."""
@@ -500,7 +514,7 @@ def _compare(references: Iterable[_Reference], network: IntegerNetwork, unit: fl
 
     compared, mismatches, logits, readout, found = [], [], [], [], []
     for reference in references:
-        trace = execute(network, reference.inputs)
+        trace = execute(network, reference.inputs, known=reference.known)
         compared.append([layer.size for layer in reference.spikes])
         mismatches.append([np.count_nonzero(ours != theirs) for ours, theirs
                            in zip(trace.spikes, reference.spikes, strict=True)])

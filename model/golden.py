@@ -10,6 +10,7 @@ else is 64-bit integers, which `model.network`'s limits keep below 2^61.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,8 @@ class Trace:
         recorded.
     membranes
         int32 (N, T, neurons), one for each layer, the readout included: what is stored after the
-        step, so after saturation and reset. Empty if the execution was not recorded.
+        step, so after saturation and reset. Empty if the execution was not recorded, and without
+        neurons for layers whose spikes were known.
     readout
         int64 (N, outputs): the last membrane or the sum of the membranes.
     classes
@@ -61,6 +63,7 @@ class Trace:
 
 def execute(
     network: IntegerNetwork, inputs: np.ndarray, *, batch: int = 1024, record: bool = True,
+    known: Sequence[np.ndarray] = (),
 ) -> Trace:
     """Run a network.
 
@@ -76,11 +79,14 @@ def execute(
         memory, no result.
     record
         Whether the trace holds spikes and membranes, or the results only.
+    known
+        The spikes of the first layers, as a trace of the same samples has them: these layers are
+        not run again.
 
     Raises
     ------
     NetworkError
-        If the inputs are not of the network's shape, type and range.
+        If the inputs, or known spikes, are not of the network's shape, type and range.
     ValueError
         If the batch is not positive.
     """
@@ -88,12 +94,14 @@ def execute(
         raise ValueError(f"Batch must be a positive integer, not {batch!r}")
     samples = _checked(network, np.asarray(inputs))
     numbers = range(len(network.layers))
-    layers = [_Layer(network, number) for number in numbers]
+    _check_known(network, len(samples), known)
+    layers = [_Layer(network, number) for number in numbers[len(known):]]
     largest = max(network.steps(number) * math.prod(network.fired_shape(number))
                   for number in numbers)
     batch = max(1, min(batch, MAX_VALUES // largest))
     parts = [
-        _run(network, layers, samples[start:start + batch], record)
+        _run(network, layers, samples[start:start + batch], record,
+             [spikes[start:start + batch] for spikes in known])
         for start in range(0, max(len(samples), 1), batch)
     ]
     return Trace(
@@ -176,15 +184,18 @@ class _Layer:
 @torch.inference_mode()
 def _run(
     network: IntegerNetwork, layers: list[_Layer], samples: np.ndarray, record: bool,
+    known: Sequence[np.ndarray],
 ) -> Trace:
-    """Run one batch."""
+    """Run one batch through the layers after those whose spikes are known."""
     static = network.input is InputCoding.STATIC
     # What later layers see of the input and of each layer, as long as one of them reads it.
     seen = {-1: samples[:, np.newaxis] if static else samples}
-    last_reader = {source: number for number in range(len(layers))
+    last_reader = {source: number for number in range(len(network.layers))
                    for source in network.sources(number)}
-    all_spikes, all_membranes = [], []
-    for number, layer in enumerate(layers):
+    all_spikes, all_membranes = list(known), [spikes[..., :0].astype(np.int32) for spikes in known]
+    seen |= {number: network.pooled(number, spikes) for number, spikes in enumerate(known)
+             if last_reader.get(number, 0) >= len(known)}
+    for number, layer in enumerate(layers, len(known)):
         sources = network.sources(number)
         summed = network.summed(number, [seen[source] for source in sources])
         current = layer.current(torch.from_numpy(summed))
@@ -202,8 +213,8 @@ def _run(
     summed = network.layers[-1].readout is Readout.SUM
     readout = membranes.sum(axis=1, dtype=np.int64) if summed else membranes[:, -1].astype(np.int64)
     return Trace(
-        spikes=tuple(all_spikes[:-1]),
-        membranes=tuple(all_membranes),
+        spikes=tuple(all_spikes[:-1]) if record else (),
+        membranes=tuple(all_membranes) if record else (),
         readout=readout,
         # NumPy's argmax gives the lowest index of equal values; PyTorch's promises nothing.
         classes=readout.argmax(axis=1),
@@ -224,6 +235,23 @@ def _steps(layer: _Layer, current: torch.Tensor) -> tuple[np.ndarray, np.ndarray
 def _joined(parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     """Join the arrays of all batches, layer by layer."""
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+
+def _check_known(network: IntegerNetwork, samples: int, known: Sequence[np.ndarray]) -> None:
+    """Raise if known spikes are not those of the network's first layers."""
+    if len(known) >= len(network.layers):
+        raise NetworkError(f"are those of {len(known)} layers", "known spikes",
+                           f"at most {len(network.layers) - 1}")
+    for number, spikes in enumerate(known):
+        wanted = samples, network.steps(number), math.prod(network.fired_shape(number))
+        if spikes.shape != wanted:
+            raise NetworkError(f"have shape {spikes.shape}", f"known spikes of layer {number}",
+                               f"{wanted}")
+        layer = network.layer(number)
+        low, high = -layer.z_max if layer.signed else 0, layer.z_max
+        if spikes.size and (spikes.min() < low or spikes.max() > high):
+            raise NetworkError(f"hold {int(spikes.min())}..{int(spikes.max())}",
+                               f"known spikes of layer {number}", f"{low}..{high}")
 
 
 def _checked(network: IntegerNetwork, inputs: np.ndarray) -> np.ndarray:

@@ -290,6 +290,20 @@ def test_search_takes_the_smallest_harmless_shifts():
         assert fold(model, Coding.STATIC, inputs, labels, settings)[1].calibration.measurable
 
 
+@pytest.mark.parametrize("arch", ["20-16-12-5", "2x6x6-4C3-R4(add2)-5"])
+def test_search_runs_settled_layers_once(arch, monkeypatch):
+    """What it finds is what it finds if it runs all of them each time."""
+    model = network(arch=arch)
+    inputs, labels = pixels(inputs=model.architecture.inputs)
+    found, report = fold(model, Coding.STATIC, inputs, labels)
+    settled = []
+    monkeypatch.setattr("model.fold._settled", lambda references, network, layers: (
+        settled.append(layers) or references))
+    whole, same = fold(model, Coding.STATIC, inputs, labels)
+    assert found.metadata == whole.metadata and report == same
+    assert settled == ([1, 2, 2] if arch[2] == "-" else [1, 2, 4, 4])
+
+
 @pytest.mark.parametrize("z_max", [1, 5])
 def test_report_tells_the_widths_in_use(z_max):
     model = network(neuron=NeuronSettings(z_max=z_max))

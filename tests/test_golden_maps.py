@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from model import golden
 from model.golden import execute
-from model.network import ConvLayer, InputCoding, IntegerNetwork, Readout
+from model.network import ConvLayer, InputCoding, IntegerNetwork, NetworkError, Readout
 from tests.networks import any_network, any_samples
 from tests.plain_network import plain
 
@@ -49,6 +49,48 @@ def test_small_batches_and_small_parts_change_nothing(seed, monkeypatch):
         for one, other in zip(getattr(parts, name), getattr(whole, name), strict=True):
             assert np.array_equal(one, other)
     assert np.array_equal(parts.readout, whole.readout)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_layers_that_are_known_need_not_run(seed):
+    network = any_network(seed)
+    inputs = any_samples(network, 5, seed)
+    whole = execute(network, inputs)
+    for layers in range(len(network.layers)):
+        rest = execute(network, inputs, known=whole.spikes[:layers], batch=3)
+        for one, other in zip(rest.spikes, whole.spikes, strict=True):
+            assert np.array_equal(one, other) and one.dtype == other.dtype
+        assert all(membranes.shape[2] == 0 for membranes in rest.membranes[:layers])
+        for one, other in zip(rest.membranes[layers:], whole.membranes[layers:], strict=True):
+            assert np.array_equal(one, other)
+        assert np.array_equal(rest.readout, whole.readout)
+    bare = execute(network, inputs, known=whole.spikes[:1], record=False)
+    assert bare.spikes == bare.membranes == ()
+
+
+def test_what_is_known_goes_on():
+    """It is taken as it is, not computed again."""
+    network = any_network(9)
+    inputs = any_samples(network, 2, 1)
+    silent = [np.zeros_like(spikes) for spikes in execute(network, inputs).spikes]
+    found = execute(network, inputs, known=silent[:-1])
+    other = execute(network, np.zeros_like(inputs), known=silent[:-1])
+    assert not any(spikes.any() for spikes in found.spikes[:-1])
+    assert np.array_equal(found.readout, other.readout)
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    (lambda known: [*known, known[-1]],
+     r"known spikes: are those of 6 layers \(limit: at most 5\)"),
+    (lambda known: [known[0][:1]], r"known spikes of layer 0: have shape \(1, "),
+    (lambda known: [known[0] + 100],
+     r"known spikes of layer 0: hold 101\.\.101 \(limit: -1\.\.1\)"),
+])
+def test_wrong_spikes(changed, message):
+    network = any_network(9)
+    inputs = any_samples(network, 2, 1)
+    with pytest.raises(NetworkError, match=message):
+        execute(network, inputs, known=changed(execute(network, inputs).spikes))
 
 
 def test_types_and_shapes_are_those_of_the_layers():
