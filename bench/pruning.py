@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.cores import core_of
 from bench.curves import Chart, Curve, curve_chart
 from bench.tables import Table, show, write_text
@@ -24,7 +22,7 @@ from mapping.program import compile_network
 from model.accounting import arch, energy, memory
 from model.architecture import DenseSpec
 from model.checkpoint import CheckpointError
-from model.data import DataError, Dataset, load
+from model.data import Coding, DataError, Dataset, load
 from model.golden import execute
 from model.importance import Score
 from model.network import IntegerNetwork
@@ -61,14 +59,15 @@ def ways(recipe: Recipe, core: CoreParameters, epochs: int) -> list[Way]:
         return tuple(PruningSettings(amount, epochs=epochs, **choices) for amount in amounts)
 
     weights, neurons = (0.8, 0.9, 0.95, 0.975), (0.5, 0.75, 0.875)
-    operations = (0.68,)
+    static = recipe.coding is Coding.STATIC
+    inputs = {"input_bits": 4} if static else {}
     whole = by(0.5, 0.75, unit=Unit.NEURONS, score=Score.RELIEF, align=align)
     return [
         Way("weights by magnitude", by(*weights)),
         Way("weights by magnitude, all layers", by(*weights, scope=Scope.GLOBAL)),
         Way("weights by relief", by(*weights, score=Score.RELIEF)),
-        Way("weights by operations, half the spikes",
-            by(*operations, scope=Scope.OPERATIONS, spikes=0.5)),
+        Way("weights by operations, half the spikes" + static * ", 4 bits of the input",
+            by(0.63, scope=Scope.OPERATIONS, spikes=0.5, rate=1.0, **inputs)),
         Way("neurons by membrane", by(*neurons, unit=Unit.NEURONS, score=Score.MEMBRANE)),
         Way("neurons by relief", by(*neurons, unit=Unit.NEURONS, score=Score.RELIEF)),
         Way(f"whole {'tiles' if dense else 'columns'} by relief, then weights",
@@ -76,19 +75,16 @@ def ways(recipe: Recipe, core: CoreParameters, epochs: int) -> list[Way]:
     ]
 
 
-def measure(result: TrainingResult, core: CoreParameters, inputs: np.ndarray) -> dict[str, Any]:
-    """Return the figures of a network: those of a sample are means over the inputs.
+def measure(result: TrainingResult, core: CoreParameters, source: Dataset, samples: int,
+            ) -> dict[str, Any]:
+    """Return the figures of a network: those of a sample are means over the first test samples.
 
     ``ops`` are synaptic operations, an addition for each event and weight that is not 0;
     ``fetches`` the weights that events meet, 0 or not; ``words`` those that the core reads, a word
     for all its lanes; ``cycles`` by the cycle model.
-
-    Parameters
-    ----------
-    inputs
-        As `model.golden.execute` takes them.
     """
     network = result.network
+    inputs = test_samples(network, source, samples, result.seed).inputs
     trace = execute(network, inputs)
     costs, sizes = energy(network, inputs, trace), memory(network)
     found = estimate(compile_network(network, core), inputs, trace.spikes)
@@ -223,12 +219,11 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     with console.training() as progress:
         start = train(recipe, source, seed=options.seed, compute=compute, progress=progress)
     samples = min(options.samples, len(source.test_y))
-    inputs = test_samples(start.network, source, samples, options.seed).inputs
     found: dict[str, Any] = {
         "name": name, "core": core, "timesteps": recipe.timesteps, "seed": options.seed,
         "samples": samples, "epochs": options.epochs,
         "test_samples": len(source.test_y), "float_accuracy": start.float_accuracy,
-        "base": {"amount": 0.0} | measure(start, parameters, inputs), "ways": []}
+        "base": {"amount": 0.0} | measure(start, parameters, source, samples), "ways": []}
     if options.rtl:
         found["base"]["rtl"] = _rtl(start.network, source, core, options.rtl)
     for way in chosen:
@@ -239,7 +234,7 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
             with console.training() as progress:
                 result = prune_further(result, source, settings, compute=compute,
                                        progress=progress)
-            point = {"amount": settings.amount} | measure(result, parameters, inputs)
+            point = {"amount": settings.amount} | measure(result, parameters, source, samples)
             if options.rtl:
                 point["rtl"] = _rtl(result.network, source, core, options.rtl)
             found["ways"][-1]["points"].append(point)

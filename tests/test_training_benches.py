@@ -153,11 +153,15 @@ def test_pruning_of_digits(arch, tmp_path, monkeypatch, capsys):
             if way.name == "neurons by membrane")
     assert pruning.main(["--train-epochs", "1", "--epochs", "1", "--steps", "2", "--samples", "20",
                          "--folder", str(tmp_path), "--only", "neurons by m",
+                         "weights by operations",
                          "--checkpoints", str(tmp_path / "kept")]) == 0
-    assert len(list((tmp_path / "kept").glob("*.pt"))) == 4
+    assert len(list((tmp_path / "kept").glob("*.pt"))) == 5
     assert "neurons by" in capsys.readouterr().out
     found = json.loads((tmp_path / "digits.json").read_text())
-    points = [found["base"], *found["ways"][0]["points"]]
+    by_operations, neurons = found["ways"]
+    assert "input_bits=4" in by_operations["points"][0]["pruning"][0]
+    assert by_operations["points"][0]["events"] < found["base"]["events"]
+    points = [found["base"], *neurons["points"]]
     for member in ("ops", "fetches", "words", "cycles", "bytes", "nonzero"):
         assert points[0][member] > points[-1][member] > 0
     assert points[2]["pruning"] == [str(step) for step in way.steps[:2]] and len(points) == 3
