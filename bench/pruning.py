@@ -24,7 +24,7 @@ from model.architecture import DenseSpec
 from model.checkpoint import CheckpointError
 from model.data import Coding, DataError, Dataset, load
 from model.golden import execute
-from model.importance import Score
+from model.importance import Score, observe, operations
 from model.network import IntegerNetwork
 from model.prune import PruningError, PruningSettings, Scope, Unit
 from model.recipes import RECIPES, Recipe, RecipeError
@@ -34,7 +34,7 @@ from ternspike.cores import CoreError, parse_core
 from ternspike.evaluation import evaluate
 from ternspike.samples import test_samples
 
-__all__ = ["Way", "main", "measure", "picture", "table", "ways"]
+__all__ = ["Way", "main", "measure", "measure_float", "picture", "table", "ways"]
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,19 @@ def measure(result: TrainingResult, core: CoreParameters, source: Dataset, sampl
     }
 
 
+def measure_float(result: TrainingResult, source: Dataset, samples: int) -> dict[str, Any]:
+    """Return what the full-precision network does with the same samples: no weight of it is 0."""
+    inputs = test_samples(result.network, source, samples, result.seed).inputs
+    layers = result.float_model.weighted_layers()
+    costs = operations(result.float_model, observe(result.float_model, inputs))
+    sizes = [layer.weight.numel() for layer in layers]
+    return {"accuracy": result.float_accuracy, "weights": sum(sizes),
+            "ops": sum(cost * size for cost, size in zip(costs, sizes, strict=True))}
+
+
 def table(found: dict[str, Any]) -> Table:
-    """Return the figures, the network that is not pruned first."""
-    base = found["base"]
+    """Return the figures, those of the networks that are not pruned first."""
+    base, whole = found["base"], found.get("float")
 
     def line(name: str, each: dict[str, Any]) -> tuple[str, ...]:
         def less(member: str) -> str:
@@ -119,6 +129,10 @@ def table(found: dict[str, Any]) -> Table:
                                         f"{rtl['mismatches']} of {rtl['compared']:,}")
 
     rows = [line("not pruned", base)]
+    if whole is not None:
+        rows.append(("full precision", "0 %", base["arch"], f"{100 * whole['accuracy']:.2f} %",
+                     f"{whole['weights']:,}",
+                     f"{whole['ops']:,.0f} ({base['ops'] / whole['ops']:.1f} x)", *"----"))
     for way in found["ways"]:
         rows += [line(way["name"], each) for each in way["points"]]
     return Table(("pruned", "amount", "layers", "accuracy", "weights not 0", "synaptic operations",
@@ -223,6 +237,7 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "name": name, "core": core, "timesteps": recipe.timesteps, "seed": options.seed,
         "samples": samples, "epochs": options.epochs,
         "test_samples": len(source.test_y), "float_accuracy": start.float_accuracy,
+        "float": measure_float(start, source, samples),
         "base": {"amount": 0.0} | measure(start, parameters, source, samples), "ways": []}
     if options.rtl:
         found["base"]["rtl"] = _rtl(start.network, source, core, options.rtl)

@@ -4,6 +4,7 @@ import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,9 +18,12 @@ from bench import (
 from bench.curves import Chart, Curve, curve_chart
 from bench.training_peers import INSTALL, LIBRARIES, missing
 from hw.parameters import PRESETS
+from model.data import load
 from model.fold import FoldSettings
+from model.layers import as_inputs
 from model.recipe_file import changed
 from model.recipes import RECIPES
+from model.train import train
 
 MEDIUM = PRESETS["medium"]
 
@@ -162,10 +166,27 @@ def test_pruning_of_digits(arch, tmp_path, monkeypatch, capsys):
     assert "input_bits=4" in by_operations["points"][0]["pruning"][0]
     assert by_operations["points"][0]["events"] < found["base"]["events"]
     points = [found["base"], *neurons["points"]]
+    assert found["float"]["weights"] == points[0]["weights"] > points[0]["nonzero"]
+    assert pruning.table(found).rows[1][0] == "full precision"
     for member in ("ops", "fetches", "words", "cycles", "bytes", "nonzero"):
         assert points[0][member] > points[-1][member] > 0
     assert points[2]["pruning"] == [str(step) for step in way.steps[:2]] and len(points) == 3
     assert ElementTree.fromstring((tmp_path / "digits.svg").read_text()).tag.endswith("svg")
+
+
+def test_operations_of_full_precision():
+    """An event meets all weights on it: of a dense layer as many as there are neurons."""
+    made = replace(RECIPES["digits"], arch="64-32-10", timesteps=2,
+                   fold=FoldSettings(samples=100, shifts=(7, 7)))
+    source = load("digits")
+    result = train(replace(made, teacher=replace(made.teacher, epochs=1),
+                           student=replace(made.student, epochs=1)), source)
+    found = pruning.measure_float(result, source, 50)
+    with torch.no_grad():
+        spikes, = result.float_model(as_inputs(source.test_x[:50].reshape(50, -1))).spikes
+    events = np.unpackbits(source.test_x[:50]).sum() / 50
+    assert found["weights"] == 64 * 32 + 32 * 10
+    assert found["ops"] == pytest.approx(events * 32 + float(spikes.sum()) / 50 * 10, rel=1e-5)
 
 
 def test_pruning_says_what_is_wrong(tmp_path, capsys):
