@@ -61,13 +61,15 @@ def ways(recipe: Recipe, core: CoreParameters, epochs: int) -> list[Way]:
     weights, neurons = (0.8, 0.9, 0.95, 0.975), (0.5, 0.75, 0.875)
     static = recipe.coding is Coding.STATIC
     inputs = {"input_bits": 4} if static else {}
+    of_input = ", 4 bits of the input" if static else ""
     whole = by(0.5, 0.75, unit=Unit.NEURONS, score=Score.RELIEF, align=align)
     return [
         Way("weights by magnitude", by(*weights)),
         Way("weights by magnitude, all layers", by(*weights, scope=Scope.GLOBAL)),
         Way("weights by relief", by(*weights, score=Score.RELIEF)),
-        Way("weights by operations, half the spikes" + static * ", 4 bits of the input",
-            by(0.63, scope=Scope.OPERATIONS, spikes=0.5, rate=1.0, **inputs)),
+        *(Way(f"weights by operations, {share:.0%} of the spikes{of_input}",
+              by(amount, scope=Scope.OPERATIONS, spikes=share, rate=1.0, **inputs))
+          for amount, share in ((0.5, 0.7), (0.63, 0.5))),
         Way("neurons by membrane", by(*neurons, unit=Unit.NEURONS, score=Score.MEMBRANE)),
         Way("neurons by relief", by(*neurons, unit=Unit.NEURONS, score=Score.RELIEF)),
         Way(f"whole {'tiles' if dense else 'columns'} by relief, then weights",
@@ -122,7 +124,7 @@ def table(found: dict[str, Any]) -> Table:
             return f"{each[member]:,.0f} ({base[member] / each[member]:.1f} x)"
 
         rtl = each.get("rtl")
-        return (name, f"{100 * each['amount']:.4g} %", each["arch"],
+        return (name, f"{100 * each['amount']:.4g} %", str(each["epochs"]), each["arch"],
                 f"{100 * each['accuracy']:.2f} %", f"{each['nonzero']:,}", less("ops"),
                 less("words"), less("cycles"), less("bytes"),
                 "-" if rtl is None else f"{rtl['cycles']:,.1f}, {rtl['model']:,.1f}; "
@@ -130,14 +132,14 @@ def table(found: dict[str, Any]) -> Table:
 
     rows = [line("not pruned", base)]
     if whole is not None:
-        rows.append(("full precision", "0 %", base["arch"], f"{100 * whole['accuracy']:.2f} %",
+        rows.append(("full precision", "0 %", "0", base["arch"], f"{100 * whole['accuracy']:.2f} %",
                      f"{whole['weights']:,}",
                      f"{whole['ops']:,.0f} ({base['ops'] / whole['ops']:.1f} x)", *"----"))
     for way in found["ways"]:
         rows += [line(way["name"], each) for each in way["points"]]
-    return Table(("pruned", "amount", "layers", "accuracy", "weights not 0", "synaptic operations",
-                  "weight words read", "cycles", "bytes", "RTL: cycles, model; mismatches"), rows,
-                 {0})
+    return Table(("pruned", "amount", "epochs", "layers", "accuracy", "weights not 0",
+                  "synaptic operations", "weight words read", "cycles", "bytes",
+                  "RTL: cycles, model; mismatches"), rows, {0})
 
 
 def picture(found: dict[str, Any]) -> str:
@@ -198,6 +200,8 @@ def main(arguments: list[str] | None = None) -> int:
                         help="test samples whose events and cycles are counted (default 300)")
     parser.add_argument("--rtl", type=int, default=0, metavar="SAMPLES",
                         help="through the RTL, of each network (default none)")
+    parser.add_argument("--add", action="store_true", help="keep the other ways that the folder's "
+                        "file has, of the same network and samples")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("build/pruning"))
     options = parser.parse_args(arguments)
@@ -233,14 +237,16 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     with console.training() as progress:
         start = train(recipe, source, seed=options.seed, compute=compute, progress=progress)
     samples = min(options.samples, len(source.test_y))
+    base = {"amount": 0.0, "epochs": 0} | measure(start, parameters, source, samples)
+    if options.rtl:
+        base["rtl"] = _rtl(start.network, source, core, options.rtl)
     found: dict[str, Any] = {
         "name": name, "core": core, "timesteps": recipe.timesteps, "seed": options.seed,
-        "samples": samples, "epochs": options.epochs,
-        "test_samples": len(source.test_y), "float_accuracy": start.float_accuracy,
-        "float": measure_float(start, source, samples),
-        "base": {"amount": 0.0} | measure(start, parameters, source, samples), "ways": []}
-    if options.rtl:
-        found["base"]["rtl"] = _rtl(start.network, source, core, options.rtl)
+        "samples": samples, "test_samples": len(source.test_y),
+        "float_accuracy": start.float_accuracy, "float": measure_float(start, source, samples),
+        "base": base, "ways": []}
+    if options.add:
+        found["ways"] = _others(options.folder / f"{name}.json", found, chosen)
     for way in chosen:
         found["ways"].append({"name": way.name, "points": []})
         result = start
@@ -249,13 +255,26 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
             with console.training() as progress:
                 result = prune_further(result, source, settings, compute=compute,
                                        progress=progress)
-            point = {"amount": settings.amount} | measure(result, parameters, source, samples)
+            point = {"amount": settings.amount, "epochs": settings.epochs} | measure(
+                result, parameters, source, samples)
             if options.rtl:
                 point["rtl"] = _rtl(result.network, source, core, options.rtl)
             found["ways"][-1]["points"].append(point)
             write_text(options.folder / f"{name}.json", json.dumps(found, indent=1) + "\n")
             write_text(options.folder / f"{name}.svg", picture(found))
     return found
+
+
+def _others(path: Path, found: dict[str, Any], chosen: list[Way]) -> list[dict[str, Any]]:
+    """Return the ways of an earlier run that are not to be run again, of the same base."""
+    before = json.loads(path.read_text())
+    different = [member for member, value in found.items()
+                 if member != "ways" and value != before.get(member)]
+    if different:
+        raise PruningError(f"{path} was measured from another network, or otherwise: "
+                           f"{', '.join(different)} differ")
+    names = {way.name for way in chosen}
+    return [way for way in before["ways"] if way["name"] not in names]
 
 
 def _all(found: dict[str, Any]) -> list[dict[str, Any]]:

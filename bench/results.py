@@ -223,7 +223,7 @@ def sections(build: Path) -> tuple[dict[str, str], list[str]]:
     if pruned := _reports(build / "pruning"):
         made["pruning"] = "\n".join(
             f"{name}: the network that is not pruned has {100 * each['float_accuracy']:.2f} % in "
-            f"full precision, and all have {each['epochs']} epochs of training after each step.\n\n"
+            f"full precision; epochs are those of training after a step.\n\n"
             f"{markdown(pruning.table(each))}\n![The same as curves](pruning-{name}.svg)\n"
             for name, each in pruned.items())
         for name, each in pruned.items():

@@ -148,12 +148,13 @@ def test_convolutional_networks_and_bundles_stand_in_the_results(tmp_path):
 def pruned_figures(amount, share):
     """Return what a pruning to a share of the base would be measured to have."""
     return {"amount": amount, "arch": "64-128-10", "accuracy": 0.9 + share / 20,
-            "pruning": ["weights,amount=0.5"] * (share < 1), "nonzero": int(1000 * share),
-            "ops": 5000 * share, "words": 800.0, "cycles": 300 * share, "bytes": 2000}
+            "pruning": ["weights,amount=0.5"] * (share < 1), "epochs": 8 * (share < 1),
+            "nonzero": int(1000 * share), "ops": 5000 * share, "words": 800.0,
+            "cycles": 300 * share, "bytes": 2000}
 
 
 PRUNED = {
-    "name": "digits", "core": "medium", "samples": 300, "epochs": 8, "float_accuracy": 0.99,
+    "name": "digits", "core": "medium", "samples": 300, "float_accuracy": 0.99,
     "base": pruned_figures(0.0, 1) | {"rtl": {"samples": 60, "cycles": 301.5, "model": 301.5,
                                               "mismatches": 0, "compared": 12345}},
     "ways": [{"name": "weights by magnitude", "points": [pruned_figures(0.5, 0.5),
@@ -172,10 +173,10 @@ def test_pruning_stands_in_the_results(tmp_path):
                          "--readme", str(readme)]) == 0
     text = output.read_text()
     assert "digits: the network that is not pruned has 99.00 % in full precision" in text
-    assert ("| **not pruned** | **0 %** | **64-128-10** | **95.00 %** | **1,000** | "
+    assert ("| **not pruned** | **0 %** | **0** | **64-128-10** | **95.00 %** | **1,000** | "
             "**5,000 (1.0 x)** |") in text
     assert "**301.5, 301.5; 0 of 12,345**" in text
-    assert "| weights by magnitude | 97.5 % | 64-128-10 | 90.50 % | 100 | 500 (10.0 x) |" in text
+    assert "| weights by magnitude | 97.5 % | 8 | 64-128-10 | 90.50 % | 100 | 500 (10.0 x)" in text
     picture = (output.parent / "pruning-digits.svg").read_text()
     assert "(pruning-digits.svg)" in text and "not pruned, 95.00%" in picture
 

@@ -155,12 +155,15 @@ def test_pruning_of_digits(arch, tmp_path, monkeypatch, capsys):
         fold=FoldSettings(samples=100, shifts=(7, 7, 7))))
     way, = (way for way in pruning.ways(RECIPES["digits"], MEDIUM, 1)
             if way.name == "neurons by membrane")
-    assert pruning.main(["--train-epochs", "1", "--epochs", "1", "--steps", "2", "--samples", "20",
-                         "--folder", str(tmp_path), "--only", "neurons by m",
-                         "weights by operations",
-                         "--checkpoints", str(tmp_path / "kept")]) == 0
+    command = ["--train-epochs", "1", "--epochs", "1", "--steps", "2", "--folder", str(tmp_path),
+               "--checkpoints", str(tmp_path / "kept")]
+    assert pruning.main([*command, "--samples", "20", "--only", "neurons by m",
+                         "weights by operations, 50"]) == 0
+    assert pruning.main([*command, "--samples", "20", "--only", "neurons by m", "--add"]) == 0
     assert len(list((tmp_path / "kept").glob("*.pt"))) == 5
-    assert "neurons by" in capsys.readouterr().out
+    assert pruning.main([*command, "--samples", "30", "--only", "neurons by m", "--add"]) == 1
+    assert "from another network, or otherwise: samples, float, base differ" in capsys.readouterr(
+        ).err
     found = json.loads((tmp_path / "digits.json").read_text())
     by_operations, neurons = found["ways"]
     assert "input_bits=4" in by_operations["points"][0]["pruning"][0]
