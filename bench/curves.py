@@ -10,6 +10,7 @@ __all__ = ["Chart", "Curve", "curve_chart"]
 
 _LEFT, _RIGHT = 70, 30
 _PLOT, _HEAD, _FOOT, _LEGEND = 250, 46, 52, 22
+_SHORT = 44                # letters of a name in the legend, if another one stands beside it
 #: Told apart by the colour blind (Okabe and Ito), and by their marks.
 _COLOURS = ("#c8451b", "#0072b2", "#009e73", "#b07aa1", "#a07800", "#5d6b78")
 _MARKS = ("circle", "square", "diamond", "triangle")
@@ -66,18 +67,20 @@ def curve_chart(title: str, charts: Sequence[Chart], y_format: str = ".1%") -> s
     labels = list(dict.fromkeys(curve.label for curve in curves))
     looks = {label: (_COLOURS[number % len(_COLOURS)], _MARKS[number % len(_MARKS)])
              for number, label in enumerate(labels)}
-    parts, top = [_legend(labels, looks)], 50 + _LEGEND * math.ceil(len(labels) / 2)
+    columns = 2 if max(map(len, labels)) <= _SHORT else 1
+    parts = [_legend(labels, looks, columns)]
+    top = 50 + _LEGEND * math.ceil(len(labels) / columns)
     for chart in charts:
         parts.append(_drawn(chart, looks, top, y_format))
         top += _HEAD + _PLOT + _FOOT
     return page(title, top, "".join(parts))
 
 
-def _legend(labels: list[str], looks: dict[str, tuple[str, str]]) -> str:
-    """Return the names of the curves, two in a line."""
+def _legend(labels: list[str], looks: dict[str, tuple[str, str]], columns: int) -> str:
+    """Return the names of the curves, so many in a line."""
     parts = []
     for number, label in enumerate(labels):
-        x, y = 30 + number % 2 * 370, 56 + number // 2 * _LEGEND
+        x, y = 30 + number % columns * 370, 56 + number // columns * _LEGEND
         colour, kind = looks[label]
         parts.append(f'<line x1="{x - 10}" x2="{x + 10}" y1="{y}" y2="{y}" stroke="{colour}" '
                      f'stroke-width="2"/>{mark(kind, colour, x, y)}'

@@ -152,7 +152,7 @@ def picture(found: dict[str, Any]) -> str:
                      for way in found["ways"])
 
     reference = f"not pruned, {base['accuracy']:.2%}", base["accuracy"]
-    return curve_chart(f"{found['name']}: {base['arch']}, pruned", [
+    return curve_chart(f"{found['name']}, pruned", [
         Chart("Accuracy, higher is better", "synaptic operations a sample", curves("ops"),
               reference),
         Chart("Accuracy, higher is better", f"cycles a sample on {found['core']}",
