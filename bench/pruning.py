@@ -232,6 +232,9 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     parameters = parse_core(core)
     chosen = _chosen(ways(recipe, parameters, options.epochs), options.only,
                      options.steps)
+    # Before the long work: it may not be there.
+    path = options.folder / f"{name}.json"
+    before = json.loads(path.read_text()) if options.add else None
     print(f"Train {recipe.arch} ...", flush=True)
     compute = Compute(checkpoints=options.checkpoints)
     with console.training() as progress:
@@ -245,8 +248,8 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "samples": samples, "test_samples": len(source.test_y),
         "float_accuracy": start.float_accuracy, "float": measure_float(start, source, samples),
         "base": base, "ways": []}
-    if options.add:
-        found["ways"] = _others(options.folder / f"{name}.json", found, chosen)
+    if before is not None:
+        found["ways"] = _others(before, found, chosen)
     for way in chosen:
         found["ways"].append({"name": way.name, "points": []})
         result = start
@@ -260,19 +263,19 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
             if options.rtl:
                 point["rtl"] = _rtl(result.network, source, core, options.rtl)
             found["ways"][-1]["points"].append(point)
-            write_text(options.folder / f"{name}.json", json.dumps(found, indent=1) + "\n")
+            write_text(path, json.dumps(found, indent=1) + "\n")
             write_text(options.folder / f"{name}.svg", picture(found))
     return found
 
 
-def _others(path: Path, found: dict[str, Any], chosen: list[Way]) -> list[dict[str, Any]]:
-    """Return the ways of an earlier run that are not to be run again, of the same base."""
-    before = json.loads(path.read_text())
+def _others(before: dict[str, Any], found: dict[str, Any], chosen: list[Way],
+            ) -> list[dict[str, Any]]:
+    """Return the ways of an earlier run that are not run again, if its base is the same."""
     different = [member for member, value in found.items()
                  if member != "ways" and value != before.get(member)]
     if different:
-        raise PruningError(f"{path} was measured from another network, or otherwise: "
-                           f"{', '.join(different)} differ")
+        raise PruningError(f"The ways that are there were measured from another network, or "
+                           f"otherwise: {', '.join(different)} differ")
     names = {way.name for way in chosen}
     return [way for way in before["ways"] if way["name"] not in names]
 

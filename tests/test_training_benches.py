@@ -195,6 +195,8 @@ def test_operations_of_full_precision():
 def test_pruning_says_what_is_wrong(tmp_path, capsys):
     assert pruning.main(["--dataset", "mnist", "--data", str(tmp_path)]) == 1
     assert "bench.pruning: " in capsys.readouterr().err
+    assert pruning.main(["--add", "--folder", str(tmp_path)]) == 1
+    assert f"No such file or directory: '{tmp_path}/digits.json'" in capsys.readouterr().err
     assert pruning.main(["--only", "neurons", "nothing"]) == 1
     assert "Unknown way 'nothing'; known: weights by magnitude" in capsys.readouterr().err
     with pytest.raises(SystemExit):
