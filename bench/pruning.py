@@ -111,7 +111,7 @@ def measure_float(result: TrainingResult, source: Dataset, samples: int) -> dict
     layers = result.float_model.weighted_layers()
     costs = operations(result.float_model, observe(result.float_model, inputs))
     sizes = [layer.weight.numel() for layer in layers]
-    return {"accuracy": result.float_accuracy, "weights": sum(sizes),
+    return {"weights": sum(sizes),
             "ops": sum(cost * size for cost, size in zip(costs, sizes, strict=True))}
 
 
@@ -132,8 +132,8 @@ def table(found: dict[str, Any]) -> Table:
 
     rows = [line("not pruned", base)]
     if whole is not None:
-        rows.append(("full precision", "0 %", "0", base["arch"], f"{100 * whole['accuracy']:.2f} %",
-                     f"{whole['weights']:,}",
+        rows.append(("full precision", "0 %", "0", base["arch"],
+                     f"{100 * found['float_accuracy']:.2f} %", f"{whole['weights']:,}",
                      f"{whole['ops']:,.0f} ({base['ops'] / whole['ops']:.1f} x)", *"----"))
     for way in found["ways"]:
         rows += [line(way["name"], each) for each in way["points"]]

@@ -41,7 +41,6 @@ from model.architecture import Architecture, ConvSpec, DenseSpec
 from model.bounds import bits_needed, layer_bounds
 from model.data import Coding
 from model.layers import (
-    INPUT_BITS,
     INPUT_MAX,
     MergeNeurons,
     ReadoutLayer,
@@ -276,8 +275,8 @@ def real_layers(model: SpikingNetwork, coding: Coding) -> list[RealLayer]:
     """
     scale, source_max = 1.0, 1
     if coding is Coding.STATIC:
-        dropped = INPUT_BITS - model.input_bits
-        scale, source_max = (1 << dropped) / INPUT_MAX, INPUT_MAX >> dropped
+        scale = (1 << model.input_shift) / INPUT_MAX
+        source_max = INPUT_MAX >> model.input_shift
     ranges, real = [(0, source_max)], []
     for number, layer in enumerate([*model.firing_layers(), model.readout]):
         if not isinstance(layer, MergeNeurons):
@@ -455,14 +454,13 @@ def _integer_network(model: SpikingNetwork, layers: Sequence[RealLayer], shifts:
             real, (found, _) = next(weighted)
             integer.append(_sized(found, number, real, model.timesteps, settings))
     static = coding is Coding.STATIC
-    dropped = INPUT_BITS - model.input_bits if static else 0
     network = IntegerNetwork(
         input=InputCoding.STATIC if static else InputCoding.SPIKES,
-        input_bits=INPUT_BITS - dropped if static else 1, timesteps=model.timesteps,
+        input_bits=model.input_bits if static else 1, timesteps=model.timesteps,
         layers=tuple(integer),
         metadata={**metadata, "coding": coding.value, "readout_unit": repr(unit),
                   "shifts": " ".join(map(str, shifts)),
-                  **({"input_shift": str(dropped)} if dropped else {})},
+                  **({"input_shift": str(model.input_shift)} if model.input_shift else {})},
         input_shape=model.architecture.shape)
     return network, unit
 
@@ -492,7 +490,7 @@ def _execute_float(model: SpikingNetwork, inputs: np.ndarray) -> Iterator[_Refer
         with torch.no_grad():
             activity = model(as_inputs(batch))
         yield _Reference(
-            batch >> (INPUT_BITS - model.input_bits),
+            batch >> model.input_shift,
             tuple(layer.transpose(0, 1).to(torch.int8).flatten(2).numpy()
                   for layer in activity.spikes),
             activity.logits.double().numpy())

@@ -300,9 +300,14 @@ class SpikingNetwork(nn.Module):
         self.readout = ReadoutLayer(architecture.readout, quantiser, readout_leak, readout,
                                     generator)
 
+    @property
+    def input_shift(self) -> int:
+        """How many low bits of static 8-bit input values are not seen."""
+        return INPUT_BITS - self.input_bits
+
     def extra_repr(self) -> str:
         """Return the settings, for a description of the module."""
-        fewer = f", input_bits={self.input_bits}" if self.input_bits < INPUT_BITS else ""
+        fewer = f", input_bits={self.input_bits}" if self.input_shift else ""
         return f"timesteps={self.timesteps}{fewer}"
 
     def firing_layers(self) -> list[SpikingLayer | MergeNeurons]:
@@ -325,8 +330,8 @@ class SpikingNetwork(nn.Module):
         inputs : float
             (samples, inputs), static values in 0..1, or (steps, samples, inputs) spikes.
         """
-        if inputs.dim() == 2 and self.input_bits < INPUT_BITS:
-            inputs = _highest_bits(inputs, self.input_bits)
+        if inputs.dim() == 2 and self.input_shift:
+            inputs = _without_low_bits(inputs, self.input_shift)
         spikes, seen = [], [inputs.unflatten(-1, self.architecture.shape)]
 
         def joined(sources: Sequence[int]) -> torch.Tensor:
@@ -353,9 +358,9 @@ class SpikingNetwork(nn.Module):
         self.readout.warm_start(other.readout)
 
 
-def _highest_bits(inputs: torch.Tensor, bits: int) -> torch.Tensor:
-    """Return static inputs, 0..1 of 8 bits, with 0 in all but so many of their highest bits."""
-    step = 1 << (INPUT_BITS - bits)
+def _without_low_bits(inputs: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return static inputs, 0..1 of 8 bits, with 0 in so many of their lowest bits."""
+    step = 1 << bits
     return torch.div((inputs * INPUT_MAX).round(), step, rounding_mode="floor") * (step / INPUT_MAX)
 
 

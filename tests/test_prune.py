@@ -138,8 +138,7 @@ def test_low_bits_of_the_input_go(bits):
     assert pruned.input_bits == bits
     cleared = inputs >> (8 - bits) << (8 - bits)
     prune(whole, cleared, dataclasses.replace(settings, input_bits=8), 0.5)
-    for ours, theirs in zip(pruned.weighted_layers(),
-                            whole.weighted_layers(), strict=True):
+    for ours, theirs in zip(pruned.weighted_layers(), whole.weighted_layers(), strict=True):
         assert torch.equal(mask_of(ours), mask_of(theirs))
     with torch.no_grad():
         torch.testing.assert_close(pruned(as_inputs(inputs)).logits,
